@@ -31,6 +31,10 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The address of the server of this domain."""
     nkey_seed_file: str = ""
     """The file with the nkey seed that the process logs in with. Empty: none, and no server of ours lets it in."""
+    tls_authority: str = ""
+    """The PEM file of the authority by which the server is believed. With it, and where `url` begins with `tls://`, a
+    connection begins with the TLS handshake, and the name in `url` has to stand in the server's certificate. Empty:
+    the authorities of the system."""
 
     @property
     def public_url(self) -> str:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.connection import NO_SERVER_HINT
+from tidegate.brokers.jetstream.encryption import EncryptedClient, encryption_of, is_distrusted, name_distrust
 from tidegate.brokers.servers.credentials import own_inbox
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import Config
@@ -37,25 +37,29 @@ class JetStreamApiError(TidegateError, RuntimeError):
 
 @asynccontextmanager
 async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
-    """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`, `NkeySeedError`."""
+    """A connection to the domain's server, for one piece of work. Raises `UnreachableError`, `UntrustedServerError`,
+    `NkeySeedError`."""
     inbox_prefix = own_inbox(inbox_of(domain), settings.nkey_seed_file)
+    options: dict[str, Any] = {"max_reconnect_attempts": 2, "reconnect_time_wait": 0.1, **encryption_of(settings)}
     errors: list[Exception] = []
 
     async def note(error: Exception) -> None:
         errors.append(error)
 
     try:
-        nc = await nats.connect(
+        nc = EncryptedClient()
+        await nc.connect(
             settings.url,
             inbox_prefix=inbox_prefix,
             nkeys_seed=settings.nkey_seed_file or None,
             allow_reconnect=False,
-            max_reconnect_attempts=2,
-            reconnect_time_wait=0.1,
             error_cb=note,
+            **options,
         )
     except (OSError, nats.errors.Error) as error:
-        reason = f"no server of {domain} at {settings.public_url}: {errors[-1] if errors else error}"
+        if is_distrusted(cause := errors[-1] if errors else error):
+            raise name_distrust(settings, cause) from error
+        reason = f"no server of {domain} at {settings.public_url}: {cause}"
         raise UnreachableError(reason, NO_SERVER_HINT) from error
     try:
         yield nc

@@ -16,6 +16,7 @@ from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 
 from tidegate.brokers.base import UnreachableError, report
+from tidegate.brokers.jetstream.encryption import EncryptedClient, encryption_of, is_distrusted, name_distrust
 from tidegate.brokers.servers.credentials import NkeySeedError, own_inbox
 from tidegate.brokers.settings import NatsSettings
 
@@ -47,7 +48,7 @@ _TRANSIENT = (
 )
 
 
-class OrderedClient(Client):
+class OrderedClient(EncryptedClient):
     """A client whose PING follows what was sent before it, so that `flush` is a barrier.
 
     nats-py writes PING to the socket at once, past the commands in its buffer: the round trip in `Subscription.drain`
@@ -104,13 +105,14 @@ class Link:
         self._unsent: list[tuple[str, bytes]] = []
         self._sending: asyncio.Task[None] | None = None
         self._last_error: Exception | None = None
+        self._opening: asyncio.Timeout | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, settings: NatsSettings, inbox_prefix: str) -> AsyncIterator[Link]:
         """Connect; on leaving, send what is still to be sent and close.
 
-        Raises `UnreachableError` after 10 seconds, `NkeySeedError`.
+        Raises `UnreachableError` after 10 seconds, `UntrustedServerError` at once, `NkeySeedError`.
         """
         link = cls(settings, inbox_prefix)
         link.client = await link._connect()
@@ -200,13 +202,16 @@ class Link:
 
     async def _connect(self) -> Client:
         inbox_prefix = own_inbox(self._inbox_prefix, self._settings.nkey_seed_file)
+        encryption = encryption_of(self._settings)  # read anew: an authority may have been renewed
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
+            async with asyncio.timeout(OPEN_TIMEOUT_S) as self._opening:
                 client = OrderedClient()
-                await client.connect(**self._options, inbox_prefix=inbox_prefix)
+                await client.connect(**self._options, **encryption, inbox_prefix=inbox_prefix)
                 return client
         except (TimeoutError, nats.errors.Error) as error:
             cause = self._last_error or error
+            if is_distrusted(cause):
+                raise name_distrust(self._settings, cause) from error
             reason = f"no server at {self._settings.public_url}: {str(cause) or type(cause).__name__}"
             raise UnreachableError(reason, NO_SERVER_HINT) from error
 
@@ -217,7 +222,13 @@ class Link:
         """Keep what nats-py recovers from for the next `UnreachableError`; hand all else to the loop's handler."""
         is_new = repr(error) != repr(self._last_error)  # a refused login comes back ten times a second
         self._last_error = error
-        if is_new and not isinstance(error, _TRANSIENT):
+        if is_distrusted(error) and self._opening is not None:
+            with contextlib.suppress(
+                RuntimeError
+            ):  # it is open: nats-py tries again by itself, and somebody has to know
+                self._opening.reschedule(asyncio.get_running_loop().time())
+                return
+        if is_new and (is_distrusted(error) or not isinstance(error, _TRANSIENT)):
             report(error, "an error on the connection to the server")
 
     async def _supervise(self) -> None:

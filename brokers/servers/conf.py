@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tidegate.brokers.egress import is_own
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
-from tidegate.schemas import subjects
+from tidegate.schemas import TidegateError, subjects
 
 Conf = dict[str, Any]
 Permissions = dict[str, dict[str, list[str]]]
@@ -43,6 +44,29 @@ class SiteAccount(NamedTuple):
     users: Sequence[Conf] = ()
     exports: Sequence[Conf] = ()
     included: str = ""
+
+
+class ClearListenerError(TidegateError, ValueError):
+    """A server would take clients of other machines without encryption."""
+
+    hint = (
+        "give its configuration a `tls { }` block with a certificate (`tidegate keys certificate` makes one), as "
+        "`configure.py` does, or have it listen on 127.0.0.1 alone"
+    )
+
+
+def listener(host: str, port: int, tls: TlsFiles | None = None) -> Conf:
+    """Where a server takes clients. Encrypted with `tls`: clients may begin with the handshake, as ours do, or wait to
+    be asked. Raises `ClearListenerError` for an address that others reach, without it."""
+    check_listener(host, is_encrypted=tls is not None)
+    encrypted = {"tls": {**_tls(tls), "handshake_first": "auto", "timeout": 5}} if tls else {}
+    return {"listen": f"{host}:{port}", **encrypted}
+
+
+def check_listener(host: str, *, is_encrypted: bool) -> None:
+    """Raises `ClearListenerError` where clients of other machines would not be encrypted."""
+    if not is_encrypted and not is_own(host):
+        raise ClearListenerError(f"clients would be taken on {host or 'every address'} without encryption")
 
 
 def plain(domain: str) -> Conf:
@@ -150,7 +174,7 @@ def user(public: str, permissions: Permissions | None = None) -> Conf:
 
 
 def _tls(files: TlsFiles) -> Conf:
-    """Both ends begin with the handshake: nothing is told in clear."""
+    """Leaves begin with the handshake: nothing is told in clear."""
     named = {"cert_file": str(files.certificate), "key_file": str(files.key), "ca_file": str(files.authority)}
     return {**named, "handshake_first": True, "min_version": "1.3"}
 

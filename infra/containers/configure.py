@@ -4,8 +4,8 @@
 
 makes, and at a second time keeps, `<domain>/<role>.nk` for its operator and each of its workers, and in the hub's state
 directory the seeds of leaves, which `tidegate site add` hands to sites (all mode 0600); and writes `<domain>/nats.conf`
-and `fleet.json`, by which the operator's commands log in. Leaf connections are encrypted, and both ends show
-certificates of the authority in the hub's state directory (`keys/tls`), made here where there is none; `--etc` says
+and `fleet.json`, by which the operator's commands log in. What servers listen to is encrypted, by certificates of the
+authority in the hub's state directory (`keys/tls`), made here where there is none; leaves show one, too. `--etc` says
 where the files of a domain will be when its server runs.
 """
 
@@ -50,31 +50,41 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     paths = StatePaths(Settings(state_dir=str(state)))
     leaves = {site: load_credential(paths.leaf_seed(site)) for site in sites}
     public = {site: leaf.public for site, leaf in leaves.items()}
-    tls = certificates(out, CertificateAuthority(paths.tls), {HUB: hub_host, **{site: site for site in sites}}, etc)
+    hosts = {HUB: [hub_host, client_host(HUB)], **{site: [site, client_host(site)] for site in sites}}
+    tls = certificates(out, CertificateAuthority(paths.tls), hosts, etc)
     hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites), tls[HUB])
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
-    write(out / HUB / "nats.conf", HUB, hub)
+    write(out / HUB / "nats.conf", HUB, hub, tls[HUB])
     hub_url = f"tls://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
         offers = conf.SiteAccount(users(out, site), exports(), APPLICATIONS)
         settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers, tls[site])
         (out / site / APPLICATIONS).touch(mode=0o600)
-        write(out / site / "nats.conf", site, settings)
+        write(out / site / "nats.conf", site, settings, tls[site])
     endpoints = {
-        domain: NatsSettings(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
+        domain: NatsSettings(
+            url=f"tls://{client_host(domain)}:{CLIENT_PORT}",
+            nkey_seed_file=str(client.seed_file),
+            tls_authority=str((out / domain / "ca.pem").absolute()),
+        )
         for domain, client in operators.items()
     }
     fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
 
 
+def client_host(domain: str) -> str:
+    """Where clients of other machines find a domain's server."""
+    return f"{domain}-nats"
+
+
 def certificates(
-    out: Path, authority: CertificateAuthority, hosts: dict[str, str], etc: str
+    out: Path, authority: CertificateAuthority, hosts: dict[str, list[str]], etc: str
 ) -> dict[str, conf.TlsFiles]:
     """The files of each domain's server, by the names that its configuration has for them."""
     found = {}
-    for domain, host in hosts.items():
-        made = authority.issue((out / domain).absolute(), [host])
+    for domain, names in hosts.items():
+        made = authority.issue((out / domain).absolute(), names)
         found[domain] = conf.TlsFiles(*(Path(etc) / file.name if etc else file for file in made))
     return found
 
@@ -85,11 +95,11 @@ def users(out: Path, domain: str, sites: Sequence[str] = ()) -> list[conf.Conf]:
     return [role.user(domain, load_credential(out / domain / f"{role.name}.nk").public) for role in roles]
 
 
-def write(path: Path, domain: str, settings: conf.Conf) -> None:
+def write(path: Path, domain: str, settings: conf.Conf, tls: conf.TlsFiles) -> None:
     """One server's configuration, mode 0600: a site's holds the seed of its leaf."""
     full = {
         "server_name": domain,
-        "listen": f"0.0.0.0:{CLIENT_PORT}",
+        **conf.listener("0.0.0.0", CLIENT_PORT, tls),
         "http": f"127.0.0.1:{MONITOR_PORT}",
         **settings,
         "jetstream": {"store_dir": STORE, **settings["jetstream"]},

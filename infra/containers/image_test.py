@@ -21,6 +21,7 @@ TOOLS = {"buildah": "buildah", "debootstrap": "debootstrap", "ip": "iproute2"}
 SUITE = "bookworm"
 OWN_BASE = "localhost/tidegate-base"
 IMAGES = ("edge", "hub")
+GATEWAY = "https://127.0.0.1:8080"
 QUESTIONS = {
     "What does a roll of coins for the till cost?": ("40 pence", "the site answers from its own documents"),
     "In which year was the Merrow Harbour Savings Bank founded?": ("1826", "only the hub knows"),
@@ -86,8 +87,11 @@ def environment_of(domain: str) -> dict[str, str]:
     """What compose sets for a worker of the domain."""
     return {
         "TIDEGATE_SITE": domain,
-        "TIDEGATE_NATS__URL": f"nats://{domain}-nats:4222",
+        "TIDEGATE_NATS__URL": f"tls://{domain}-nats:4222",
+        "TIDEGATE_NATS__TLS_AUTHORITY": f"/etc/tidegate/{domain}/ca.pem",
         "TIDEGATE_NATS__NKEY_SEED_FILE": f"/etc/tidegate/{domain}/operator.nk",
+        "TIDEGATE_GATEWAY__TLS__CERTIFICATE": f"/etc/tidegate/{domain}/tls.pem",
+        "TIDEGATE_GATEWAY__TLS__KEY": f"/etc/tidegate/{domain}/tls.key",
     }
 
 
@@ -130,7 +134,13 @@ def wait_until_it_answers(hub: Host, site: Host) -> None:
     """Return when the pack is in force at both, and the site's gateway takes questions."""
     hub.wait("its workers", stat_of(hub.state / "hub" / "ready" / "all"))
     site.wait("its workers", stat_of(site.state / "site1" / "ready" / "all"))
-    site.wait("its gateway", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)")
+    site.wait("its gateway", f"{trusting(site)}r.urlopen('{GATEWAY}/healthz', timeout=2, context=believed)")
+
+
+def trusting(site: Host) -> str:
+    """The beginning of a script that believes the fleet's authority."""
+    authority = str(site.etc / site.name / "ca.pem")
+    return f"import json, ssl, urllib.request as r\nbelieved = ssl.create_default_context(cafile={authority!r})\n"
 
 
 def stat_of(path: Path) -> str:
@@ -162,10 +172,9 @@ def ask(site: Host, question: str, key: str) -> str:
     """The answer to one question, through the site's HTTP API as an OpenAI client asks it."""
     body = {"model": "tidegate", "messages": [{"role": "user", "content": question}]}
     script = (
-        "import json, urllib.request as r\n"
-        "request = r.Request('http://127.0.0.1:8080/v1/chat/completions',"
+        f"{trusting(site)}request = r.Request('{GATEWAY}/v1/chat/completions',"
         f" {json.dumps(body).encode()!r}, {{'content-type': 'application/json', 'authorization': 'Bearer {key}'}})\n"
-        "print(json.load(r.urlopen(request, timeout=30))['choices'][0]['message']['content'])"
+        "print(json.load(r.urlopen(request, timeout=30, context=believed))['choices'][0]['message']['content'])"
     )
     return site.wait(f"an answer to {question!r}", script).strip()
 

@@ -34,6 +34,7 @@ from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.nats_users import replace_seed, temporary_application
 from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.fleet.showing import open_showing
+from tidegate.services.gateway.http.server import check_encrypted
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -102,7 +103,8 @@ async def run_up(job: Job) -> int:
 
 
 def read_pack(job: Job) -> Pack:
-    """The pack to start with. Raises `PackError`, then `FleetBusyError`, before anything is made."""
+    """The pack to start with. Raises `TlsSettingsError`, `PackError`, then `FleetBusyError`; nothing is made yet."""
+    check_encrypted(job.settings.gateway)
     pack = load_pack(Path(job.settings.pack_dir))
     check_free(Path(job.settings.state_dir))
     return pack

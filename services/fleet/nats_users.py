@@ -16,7 +16,7 @@ from tidegate.brokers.servers.applications import Application, render_accounts
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.running import find_server_pid, reload_server
 from tidegate.brokers.settings import NatsSettings
-from tidegate.schemas import TidegateError
+from tidegate.schemas import TidegateError, replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.access import TEMPORARY_MS, open_access_keys
 from tidegate.services.fleet.paths import StatePaths
@@ -79,4 +79,4 @@ def temporary_application(settings: Settings, note: str) -> Iterator[tuple[str, 
 
 def replace_seed(server: NatsSettings, seed_file: Path) -> NatsSettings:
     """The same server, for whoever has this seed."""
-    return NatsSettings(url=server.url, nkey_seed_file=str(seed_file))
+    return replace(server, nkey_seed_file=str(seed_file))

@@ -65,13 +65,15 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The certificate that the HTTP endpoint shows; without one it is not encrypted. `tidegate keys certificate` makes
-    some, and any other will do."""
+    """The certificate that the HTTP endpoint shows; without one it is not encrypted, and takes clients of this machine
+    alone. `tidegate keys certificate` makes some, and any other will do."""
 
     certificate: str = ""
     """A PEM file with the certificate, and those between it and its authority."""
     key: str = ""
     """A PEM file with its private key."""
+    behind_proxy: bool = False
+    """Whether a proxy encrypts what clients of other machines send, so that it may reach this endpoint in clear."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from tests.support.gateway_site import Site, site
 from tests.support.nats_fleet import until
+from tests.support.paths import ROOT
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.nats_server import Server
@@ -117,6 +120,21 @@ async def test_http_is_https_where_a_certificate_is_set_and_nothing_else(
             await http.get(f"{url}/healthz")
         with pytest.raises(httpx.TransportError):
             await http.get(f"{url.replace('https', 'http')}/healthz")
+
+
+async def test_the_image_s_health_check_asks_as_the_gateway_listens(
+    encrypted: tuple[Site, str], tmp_path: Path
+) -> None:
+    _, url = encrypted
+    other = CertificateAuthority(tmp_path / "tls").issue(tmp_path / "other-tls", ["site1.example"])
+    for certificate, code in ((tmp_path / "site-tls" / "tls.pem", 0), (other.certificate, 1), ("", 1)):
+        environment = {
+            "TIDEGATE_GATEWAY__PORT": url.rpartition(":")[2],
+            "TIDEGATE_GATEWAY__TLS__CERTIFICATE": str(certificate),
+        }
+        command = [sys.executable, str(ROOT / "infra/containers/gateway_health.py")]
+        done = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, stderr=subprocess.DEVNULL)
+        assert done.returncode == code
 
 
 @pytest.mark.parametrize("wrong", ["certificate", "key", "other"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -103,6 +105,8 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
         for port, seed in ((hub_port, None), (site_port, None), (site_port, "hub"), (hub_port, "site1")):
             with pytest.raises(nats.errors.Error):
                 await connect(tmp_path, port, seed)
+        with pytest.raises(ssl.SSLCertVerificationError):  # a client that was not told whom to believe
+            await nats.connect(f"nats://127.0.0.1:{site_port}", allow_reconnect=False, error_cb=quiet)
         hub = await connect(tmp_path, hub_port, "hub")
         site = await connect(tmp_path, site_port, "site1")
         stages = tuple(WORKERS.values())
@@ -117,12 +121,14 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
 
 
 async def connect(out: Path, port: int, seed_of: str | None) -> Client:
-    seed = {"nkeys_seed": str(out / seed_of / "operator.nk")} if seed_of else {}
+    """As a client does that waits to be asked for encryption: not all of them can begin with it."""
+    seed: dict[str, Any] = {"nkeys_seed": str(out / seed_of / "operator.nk")} if seed_of else {}
+    believed = ssl.create_default_context(cafile=out / "hub" / "ca.pem")
+    return await nats.connect(f"tls://127.0.0.1:{port}", allow_reconnect=False, error_cb=quiet, tls=believed, **seed)
 
-    async def quiet(_: Exception) -> None:
-        """The refusal is raised too."""
 
-    return await nats.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False, error_cb=quiet, **seed)
+async def quiet(_: Exception) -> None:
+    """The refusal is raised too."""
 
 
 def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
@@ -180,5 +186,6 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
     found = {site: find_server(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")}
 
     for site, server in found.items():
-        assert server.url == f"nats://{site}-nats:4222"
+        assert server.url == f"tls://{site}-nats:4222"
+        assert Path(server.tls_authority) == tmp_path / site / "ca.pem"
         assert Path(server.nkey_seed_file) == tmp_path / site / "operator.nk"

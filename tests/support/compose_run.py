@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -89,7 +90,7 @@ class ComposeRun:
         assert process.poll() is None, f"{name} ended with {process.returncode}:\n{self.log(name)}"
         check = self._services[name].get("healthcheck")
         if check is None:  # that of the image, which asks the gateway
-            return self._is_serving(f"{self.url(name)}/healthz")
+            return self._is_serving(f"{self.url(name)}/healthz", self.believe(name))
         command = check["test"][1:]
         if url := re.search(r"http://[^']+", command[-1]):
             return self._is_serving(self._translate(name, url[0]))
@@ -119,7 +120,11 @@ class ComposeRun:
 
     def url(self, gateway: str) -> str:
         """Where a gateway is."""
-        return f"http://127.0.0.1:{self._port(gateway, 'http')}"
+        return f"https://127.0.0.1:{self._port(gateway, 'http')}"
+
+    def believe(self, gateway: str) -> ssl.SSLContext:
+        """Who vouches for a gateway."""
+        return ssl.create_default_context(cafile=str(self.folder("etc") / gateway.partition("-")[0] / "ca.pem"))
 
     def log(self, name: str) -> str:
         """What a service has logged, at most its last lines."""
@@ -169,9 +174,9 @@ class ComposeRun:
     def _port(self, whose: str, what: str) -> int:
         return self._ports.setdefault(f"{whose}/{what}", choose_port("127.0.0.1"))
 
-    def _is_serving(self, url: str) -> bool:
+    def _is_serving(self, url: str, believed: ssl.SSLContext | None = None) -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=2, context=believed):
                 return True
         except OSError:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.request
 from pathlib import Path
 
@@ -35,11 +36,12 @@ def ask(run: ComposeRun, text: str) -> str:
     body = json.dumps({"model": "tidegate", "messages": [{"role": "user", "content": text}]}).encode()
     url = f"{run.url('site1-gateway')}/v1/chat/completions"
     with temporary_key(Settings(state_dir=str(run.folder("site1-state"))), "test") as key:
-        return read_answer(urllib.request.Request(url, body, {"content-type": "application/json", **bearer(key)}))
+        request = urllib.request.Request(url, body, {"content-type": "application/json", **bearer(key)})
+        return read_answer(request, run.believe("site1-gateway"))
 
 
-def read_answer(request: urllib.request.Request) -> str:
-    with urllib.request.urlopen(request, timeout=30) as reply:
+def read_answer(request: urllib.request.Request, believed: ssl.SSLContext) -> str:
+    with urllib.request.urlopen(request, timeout=30, context=believed) as reply:
         content: str = json.load(reply)["choices"][0]["message"]["content"]
     return content
 

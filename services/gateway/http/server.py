@@ -17,6 +17,7 @@ from pathlib import Path
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
+from tidegate.brokers.egress import is_own
 from tidegate.schemas import TidegateError
 from tidegate.services.access.callers import Callers
 from tidegate.services.fleet.endpoints import GatewayFile, StateFileDamagedError, decode_state, write_state
@@ -28,7 +29,7 @@ from tidegate.services.gateway.http.connections import fit_to_files
 from tidegate.services.gateway.http.protocol import ServerConfig
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.settings import GatewaySettings, TlsSettings
+from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.sync.trust.files import PRIVATE
 
 Metrics = Callable[[], bytes]
@@ -71,7 +72,7 @@ async def serve_http(
     Yields when requests are taken, and `gateway.json` says where. Raises `AddressUnavailableError`, `TlsSettingsError`.
     """
     settings, paths = ingress.settings, StatePaths(ingress.settings)
-    host, tls = settings.gateway.host, tls_options(settings.gateway.tls)
+    host, tls = settings.gateway.host, tls_options(settings.gateway)
     listener = listen(host, settings.gateway.port or keep_port(host, paths.gateway_port))
     operator_key = secrets.token_urlsafe(32)
     gate = AccessGate(callers, operator_key, settings.tenants[0])
@@ -112,8 +113,22 @@ def address_of(listener: socket.socket, gateway: GatewaySettings, operator_key: 
     return GatewayFile(url, os.getpid(), operator_key, certificate)
 
 
-def tls_options(tls: TlsSettings) -> dict[str, str]:
-    """What uvicorn is told of the certificate. Raises `TlsSettingsError` where the two files are no pair."""
+def check_encrypted(gateway: GatewaySettings) -> None:
+    """Raises `TlsSettingsError` where keys and questions of clients of other machines would be sent in clear."""
+    tls = gateway.tls
+    if not (tls.certificate or tls.behind_proxy or is_own(gateway.host)):
+        raise TlsSettingsError(
+            f"clients would be taken on {gateway.host or 'every address'} without encryption",
+            "name a certificate in `gateway.tls` (`tidegate keys certificate --host NAME --into DIR` makes one), or "
+            "let `gateway.host` be 127.0.0.1; where a proxy encrypts, set `gateway.tls.behind_proxy`",
+        )
+
+
+def tls_options(gateway: GatewaySettings) -> dict[str, str]:
+    """What uvicorn is told of the certificate. Raises `TlsSettingsError` where the two files are no pair, and as
+    `check_encrypted` does."""
+    check_encrypted(gateway)
+    tls = gateway.tls
     if not tls.certificate and not tls.key:
         return {}
     try:
