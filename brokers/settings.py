@@ -46,15 +46,16 @@ DAY_S = 24 * 3600
 Kept = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "s"})]
 SHORTEST_KEPT_S = 3600
 """Longer than any request takes, and than ids are remembered by which nothing is stored twice."""
-
+SHORT_LIVED = ("tokens_s", "claims_s")
+"""What is of use only while a request is under way."""
 
 Mebibytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class StreamSizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much each stream holds. One that is full refuses what comes, so that nothing that was accepted makes room
-    for what was not, and the gateway refuses new requests before it is; but for `pipe_mib` and `tokens_mib`. A limit
-    that somebody set on the server by hand is kept until the setting changes."""
+    for what was not, and the gateway refuses new requests before it is; but for `pipe_mib`, `tokens_mib` and
+    `claims_mib`. A limit that somebody set on the server by hand is kept until the setting changes."""
 
     asks_mib: Mebibytes = 4096
     """Requests: 2 million of them of 2 kB, more than three days of seven a second."""
@@ -71,6 +72,8 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Dead letters, of which there should be few."""
     tokens_mib: Mebibytes = 256
     """What was shown of answers, in memory: 15 minutes of it. The oldest makes room; the answer can be sent instead."""
+    claims_mib: Mebibytes = 256
+    """Who works on what at the hub, in memory. The oldest makes room: what is lost of it is worked out again."""
     edits_mib: Mebibytes = 2048
     """Edits of shared documents that wait for the link."""
     local_mib: Mebibytes = 4096
@@ -110,6 +113,8 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Dead letters: requests are sealed in them, all else has vault tokens."""
     tokens_s: Kept = 900
     """What was shown of answers in the making, in memory; a client that comes back later gets the answer."""
+    claims_s: Kept = 600
+    """Which worker of the hub is at an escalation, and its verdict for the other lane, in memory at the hub."""
     edits_s: Kept = 0
     """Edits of shared documents on their way to the hub."""
     local_s: Kept = 0
@@ -127,7 +132,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     def __post_init__(self) -> None:
         for name in (name for name in self.__struct_fields__ if name.endswith("_s")):
-            kept_s, shortest_s = getattr(self, name), 60 if name == "tokens_s" else SHORTEST_KEPT_S
+            kept_s, shortest_s = getattr(self, name), 60 if name in SHORT_LIVED else SHORTEST_KEPT_S
             if 0 < kept_s < shortest_s:
                 raise ValueError(
                     f"{name} is {kept_s} s; a stream keeps things for {shortest_s} s at least, or for ever (0)"

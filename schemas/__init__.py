@@ -126,6 +126,7 @@ from tidegate.schemas.uplink import (
     Propose,
     StreamCheck,
     StreamReport,
+    WorkClaim,
 )
 
 __all__ = [
@@ -259,6 +260,7 @@ __all__ = [
     "Verified",
     "Where",
     "Withheld",
+    "WorkClaim",
     "Workload",
     "WriteDocuments",
     "Writing",

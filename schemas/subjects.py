@@ -20,6 +20,7 @@ artefacts.<tenant>.<kind>.<name>           ARTEFACTS   descriptors, snapshots, a
 $O.<bucket>.<C|M>.<object>                 OBJ_<bucket>   chunks and descriptions of objects; see jetstream/objects.py
 cloud.<site>.<compare|vote|lease|heads>    core    what a site asks the hub for: replicas, trust, a witness
 replica.<verb>                             core    what is asked of the sync worker of one's own domain
+claims.<site>.<tenant>.<rid>.<question>    CLAIMS  WorkClaim; see hub_subjects.py
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.schemas import facts
+from tidegate.schemas.hub_subjects import claims_of
 from tidegate.schemas.message import Message
 from tidegate.schemas.request import Asked
 from tidegate.schemas.stream import Delta, Partial
+from tidegate.schemas.uplink import WorkClaim
 
-HUB = "hub"
-ASK = "ask"
-ANY_WORKER = "any"
+HUB, ANY_WORKER = "hub", "any"
+ASK, STREAM, RESUME = "ask", "stream", "resume"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
 LIVE_TOKENS = "live.tokens.>"
-STREAM, RESUME = "stream", "resume"
 PARTIAL_DRAFTED, PARTIAL_APPROVED = "partial.drafted.>", "partial.approved.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
 EDITS, LOCAL, CORPUS, ARTEFACTS = "EDITS", "LOCAL", "CORPUS", "ARTEFACTS"
-TOKENS = "TOKENS"
-"""The one stream that is kept in memory: what it holds follows from the published answer."""
+TOKENS, CLAIMS = "TOKENS", "CLAIMS"
+"""The streams that are kept in memory: what they hold follows from what is published, or is worked out again."""
 SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD, EDITS, LOCAL, CORPUS, ARTEFACTS)
 BUCKETS = ("policy", "prompt", "adapter", "index", "weights")
 """The object stores of the hub, most urgent first: one for each class of transfer, so that each has its own rate."""
@@ -78,6 +79,8 @@ def subject_of(message: Message, domain: str) -> str:
             return f"answers.{message.tenant}.{message.rid}"
         case Delta():
             return tokens(message.tenant, message.rid)
+        case WorkClaim():
+            return claims_of(message.site, f"{message.tenant}.{message.rid}", message.question)
         case facts.Fact() if not isinstance(message, Partial):
             return fact_subject(type(message), message.tenant, message.rid)
     raise ValueError(f"{type(message).__name__} has no subject")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from tidegate.schemas.facts import Escalated
-from tidegate.schemas.message import END, Message
+from tidegate.schemas.facts import Escalated, Verified
+from tidegate.schemas.message import END, Message, Name, Rid
 from tidegate.schemas.plan import Speculation, Writing
 
 MOST_PROPOSED = 64
@@ -131,3 +131,19 @@ class LostVerdict(Message, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     key: StoredKey
+
+
+class WorkClaim(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Which worker of the hub is at an escalation, and the verdict once it is there.
+
+    `question` is the digest of what is asked, so that nobody is given another's verdict by guessing its id. `holder` is
+    the worker; none: nobody is at it any more, and whoever wants a verdict may begin. It is held for as long as the
+    holder stores it again.
+    """
+
+    site: Name
+    tenant: Name
+    rid: Rid
+    question: SubjectToken
+    holder: SubjectToken | None = None
+    verdict: Verified | None = None

@@ -35,13 +35,14 @@ from tidegate.brokers.message_ids import NAMES, MessageIds
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.streams import DEFAULT, tokens_stream
+from tidegate.brokers.topology.streams import DEFAULT, stream_in_memory
 from tidegate.schemas import Message, RejectError, encode, subjects
 
 QUEUE = "tidegate"
 PENDING_FRESH_S = 0.25
 DIRECT_GET_TIMEOUT_S = 2.0
 APPEND_WITHIN_S = 5.0
+IN_MEMORY = (subjects.TOKENS, subjects.CLAIMS)
 IN_USE = 10058  # such a stream exists with another configuration (nats-server, JSStreamNameExistErr): an operator's
 
 
@@ -102,7 +103,7 @@ class JetStreamBus:
         return (await self._store(message, id, headers)).is_new
 
     async def append(self, message: Message, *, after: int) -> int:
-        """See `Broker`. Declares TOKENS anew where a restarted server has lost it.
+        """See `Broker`. Declares a stream in memory anew where a restarted server has lost it.
 
         Raises `NotStoredError`, `UnreachableError` too, and `NotAcknowledgedError` after five seconds.
         """
@@ -197,13 +198,13 @@ class JetStreamBus:
         return None if is_missing else bytes(reply.data)
 
     async def read(self, stream: str, subject: str, after: int = 0) -> list[tuple[int, bytes]]:
-        """See `CoreClient`. TOKENS is lost with its server, and empty until the next append declares it anew."""
+        """See `CoreClient`. A stream in memory is lost with its server, and empty until an append declares it anew."""
         if not self.link.is_up:
             raise UnreachableError(f"no connection to the server while reading {stream}")
         try:
             found = await history.messages(self.link.client, stream, subject, after)
         except TopologyMissingError:
-            if stream != subjects.TOKENS:
+            if stream not in IN_MEMORY:
                 raise
             return []
         return [(stored.sequence, stored.data) for stored in found]
@@ -241,17 +242,18 @@ class JetStreamBus:
         try:
             return await self.publisher.append(subject, data, headers, APPEND_WITHIN_S)
         except NoStreamError:
-            if subjects.stream_of(subject) != subjects.TOKENS:
+            stream = subjects.stream_of(subject)
+            if stream not in IN_MEMORY:
                 raise
-            await self._redeclare_tokens()
+            await self._redeclare(stream)
             return await self.publisher.append(subject, data, headers, APPEND_WITHIN_S)
 
-    async def _redeclare_tokens(self) -> None:
-        declared = json.dumps(tokens_stream(self.retention)).encode()
-        reply = await self.link.request(f"$JS.API.STREAM.CREATE.{subjects.TOKENS}", declared)
+    async def _redeclare(self, stream: str) -> None:
+        declared = json.dumps(stream_in_memory(stream, self.retention)).encode()
+        reply = await self.link.request(f"$JS.API.STREAM.CREATE.{stream}", declared)
         fault = json.loads(reply.data).get("error")
         if fault and fault.get("err_code") != IN_USE:
-            raise NotStoredError(subjects.TOKENS, fault.get("description", ""), fault.get("err_code", 0))
+            raise NotStoredError(stream, fault.get("description", ""), fault.get("err_code", 0))
 
     async def _subscribe(self, subject: str, handle: MessageHandler, queue: str = "") -> None:
         self._subscriptions.append(await self.link.subscribe(subject, handle, queue))

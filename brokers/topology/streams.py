@@ -15,6 +15,7 @@ from tidegate.schemas.subjects import (
     ARTEFACTS,
     ASKS,
     BUCKETS,
+    CLAIMS,
     CORPUS,
     DEAD,
     EDITS,
@@ -33,9 +34,9 @@ from tidegate.schemas.subjects import (
 # Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
 # accepted is never thrown away to make room. PIPE lets the oldest go where nothing else is set: everything in it
 # follows from a request that ASKS still holds, and refusing a hop in mid-pipeline would make a request that was
-# accepted wait; the gateway is where to refuse. TOKENS lets the oldest go too and is the one stream in memory: what
+# accepted wait; the gateway is where to refuse. TOKENS lets the oldest go too and is in memory: what
 # was shown of an answer can be sent again from the answer, so that it costs no flush, and a restart of the server
-# costs a client one retraction at most.
+# costs a client one retraction at most. So does CLAIMS, at the hub: what is lost of it is worked out again.
 #
 # How long a stream keeps what it has, and how much, are settings. What was declared is written into the metadata of
 # the stream, so that a limit which an operator has set by hand is told from a setting that was changed. By default
@@ -94,21 +95,22 @@ def _site_streams(site: str) -> dict[str, Config]:
         LOCAL: _stream(LOCAL, ["local.>"]),
         ANSWERS: _stream(ANSWERS, ["answers.>"], republish=_live("answers.>")),
         DEAD: _stream(DEAD, ["dead.>"], republish=_live("dead.>")),
-        TOKENS: tokens_stream(),
+        TOKENS: _streams_in_memory()[TOKENS],
     }
 
 
-def tokens_stream(retention: RetentionSettings = DEFAULT) -> Config:
-    """The log of what was shown: a server that was restarted has lost it, with its configuration."""
-    config = _stream(
-        TOKENS,
-        ["tokens.>"],
-        storage="memory",
-        discard="old",
-        duplicate_window=60 * SECOND_NS,
-        republish=_live("tokens.>"),
-    )
-    return _kept(config, retention)
+def stream_in_memory(name: str, retention: RetentionSettings = DEFAULT) -> Config:
+    """What was shown of answers (TOKENS), or what is being worked at (CLAIMS): a server that was restarted has lost
+    it, with its configuration."""
+    return _kept(_streams_in_memory()[name], retention)
+
+
+def _streams_in_memory() -> dict[str, Config]:
+    rules = {"storage": "memory", "discard": "old", "duplicate_window": 60 * SECOND_NS}
+    return {
+        TOKENS: _stream(TOKENS, ["tokens.>"], **rules, republish=_live("tokens.>")),
+        CLAIMS: _stream(CLAIMS, ["claims.>"], **rules, max_msgs_per_subject=1),
+    }
 
 
 def hub_streams(sites: Iterable[str], retention: RetentionSettings = DEFAULT) -> dict[str, Config]:
@@ -120,6 +122,7 @@ def hub_streams(sites: Iterable[str], retention: RetentionSettings = DEFAULT) ->
         EDITS: _stream(EDITS, ["edits.>"], sources=_sources(EDITS, sites)),
         LOCAL: _stream(LOCAL, ["local.>"]),
         DEAD: _stream(DEAD, ["dead.>"], republish=_live("dead.>")),
+        CLAIMS: _streams_in_memory()[CLAIMS],
         **_hub_written(),
     }
     return {name: _kept(config, retention) for name, config in streams.items()}

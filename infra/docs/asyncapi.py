@@ -44,9 +44,11 @@ from tidegate.schemas import (
     StreamCheck,
     StreamReport,
     Verified,
+    WorkClaim,
     subjects,
 )
 from tidegate.schemas.entries import entry
+from tidegate.schemas.hub_subjects import claimant, claims_of
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.streaming.events import Event
 
@@ -61,6 +63,7 @@ PARAMETERS = {
     "document": "the id of a document",
     "kind": "the kind of an artefact, `collection`, `snapshot` or `activation`",
     "name": "the name of what is published",
+    "question": "the digest of what is asked",
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
@@ -154,11 +157,16 @@ def core_channels() -> dict[str, Channel]:
             subjects.verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)
         ),
         "cloudText": Channel(subjects.cloud_partial(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
+        "claims": Channel(
+            claims_of(SITE, f"{TENANT}.{RID}", "{question}"), "at the hub: which worker is at it", (WorkClaim,)
+        ),
+        "claimant": Channel(claimant("{worker}"), "at the hub: what becomes of a claim", (WorkClaim,)),
         "ping": Channel(subjects.ping(SITE), "empty: the round trip to the hub; else what a stream lacks", CHECKS),
         "answerReply": Channel(None, "the reply subject of `ask`", (Published, Refused)),
         "eventReplies": Channel(None, "the reply subject of `stream` and `resume`", EVENTS),
         "verdictReply": Channel(None, "the reply subject of `verify`", (Verified, Refused)),
         "sessionReply": Channel(None, "the reply subject of a session", (Accepted, Verified, Refused)),
+        "claimReply": Channel(None, "the reply subject of `claimant`", (WorkClaim, Refused)),
         "pingReply": Channel(None, "the reply subject of `ping`", (CloudState, StreamReport, Verified, Refused)),
     }
 
@@ -172,6 +180,7 @@ REPLIES = {
     "stream": "eventReplies",
     "resume": "eventReplies",
     "verify": "verdictReply",
+    "claimant": "claimReply",
     "sessions": "sessionReply",
     "ping": "pingReply",
     **{f"replica{verb.title()}": f"replica{verb.title()}Reply" for verb in ASKED_OF_WORKERS},

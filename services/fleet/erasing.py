@@ -18,8 +18,9 @@ from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.erasing import erase_messages
 from tidegate.brokers.jetstream.history import messages
 from tidegate.schemas import Asked, TidegateError, decode, replace
+from tidegate.schemas.hub_subjects import claims_of
 from tidegate.schemas.privacy import ErasureCertificate
-from tidegate.schemas.subjects import ASKS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
+from tidegate.schemas.subjects import ASKS, CLAIMS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
 from tidegate.services.fleet.asked_index import AskersRequests, requests_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, find_server, read_endpoints
 from tidegate.services.fleet.vault import open_vault
@@ -105,8 +106,9 @@ def _opens(vault: Vault, asked: Asked) -> bool:
 
 def sources_at(site: str, tenant: str, rid: str) -> tuple[Source, ...]:
     """Where a site, or the hub, may hold anything about a request; dead letters are of any tenant."""
+    claimed = Source(CLAIMS, claims_of(site, f"{tenant}.{rid}"))
     more = (Source(TOKENS, tokens(tenant, rid)), Source(DEAD, dead_letter("*", rid)))
-    return (*history_of(rid, tenant, site), *more)
+    return (*history_of(rid, tenant, site), claimed, *more)
 
 
 def is_of(stored: StoredMessage, tenant: str) -> bool:

@@ -14,11 +14,13 @@ from tidegate.brokers.servers.permissions import UserRole, stage_role
 from tidegate.brokers.topology.streams import DOWN, SYNC_CONSUMER, UP_CONSUMER
 from tidegate.schemas import Asked, Escalated, Verified, subjects
 from tidegate.schemas.entries import ENTRIES, entry
+from tidegate.schemas.hub_subjects import claimant, claims_of
 from tidegate.schemas.subjects import (
     ANSWERS,
     ARTEFACTS,
     ASKS,
     BUCKETS,
+    CLAIMS,
     CORPUS,
     DEAD,
     EDITS,
@@ -160,9 +162,18 @@ def _cloud_verifier(sites: tuple[str, ...]) -> UserRole:
             *may.inspects(VERDICTS, ESCALATIONS),
             *may.looks_up(VERDICTS, ESCALATIONS),
             may.erases(ESCALATIONS),  # what may not be kept
+            claims_of("*", "*.*"),
+            f"$JS.API.STREAM.CREATE.{CLAIMS}",
+            *may.looks_up(CLAIMS),
+            claimant("*"),
             *may.replies_to([HUB, *sites]),
         ),
-        (subjects.fast_lane("*"), subjects.all_verification_sessions("*"), subjects.ping("*")),
+        (
+            subjects.fast_lane("*"),
+            subjects.all_verification_sessions("*"),
+            subjects.ping("*"),
+            claimant("*"),
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from tidegate.brokers.servers.permissions import UserRole
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Message, Withheld, encode
+from tidegate.schemas.hub_subjects import claimant
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping, verification_session
 from tidegate.services.fleet.roles import ALL, roles_of
 from tidegate.services.pipeline import SITE_WORKERS, WORKERS
@@ -113,6 +114,10 @@ NEEDS = [
     ("site1", "gateway", "$JS.API.DIRECT.GET.ASKS"),
     (HUB, "cloud-verifier", "$JS.API.STREAM.MSG.DELETE.ESCALATIONS"),
     (HUB, "cloud-verifier", "dead.cloud-verifier.r1"),
+    (HUB, "cloud-verifier", "claims.site1.kiosk.r1.0af7"),
+    (HUB, "cloud-verifier", "$JS.API.DIRECT.GET.CLAIMS"),
+    (HUB, "cloud-verifier", "$JS.API.STREAM.CREATE.CLAIMS"),
+    (HUB, "cloud-verifier", claimant("w1")),
 ]
 
 

@@ -35,6 +35,7 @@ from tidegate.schemas.subjects import (
     ANSWERS,
     ARTEFACTS,
     ASKS,
+    CLAIMS,
     DEAD,
     EDITS,
     ESCALATIONS,
@@ -122,8 +123,8 @@ def test_a_consumer_never_stops_delivering_what_its_stage_has_not_brought_to_an_
 
 def test_every_stream_of_a_domain_refuses_when_full_but_the_hops_and_the_log() -> None:
     declared = {**site_topology("site1", STAGES).streams, **hub_topology(["site1"], STAGES).streams}
-    assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE, TOKENS}
-    assert {name for name, config in declared.items() if config["storage"] == "memory"} == {TOKENS}
+    assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE, TOKENS, CLAIMS}
+    assert {name for name, config in declared.items() if config["storage"] == "memory"} == {TOKENS, CLAIMS}
     kept = {ANSWERS, DEAD, EDITS, LOCAL, ARTEFACTS, *OBJECTS}
     assert {name for name, config in declared.items() if config["max_age"] == 0} == kept
     assert all(config["allow_direct"] and config["max_bytes"] > 0 for config in declared.values())
@@ -137,7 +138,7 @@ async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_p
     async with Server(HUB, tmp_path / HUB) as server, client_of(server) as hub:
         await declare_hub(hub, ["site1", "site2"], STAGES)
         assert (await declare_hub(hub, ["site2", "site1"], STAGES)).steps == ()
-        assert set((await read_topology(hub)).streams) == {ESCALATIONS, DEAD, EDITS, LOCAL, *DOWN}
+        assert set((await read_topology(hub)).streams) == {ESCALATIONS, DEAD, EDITS, LOCAL, CLAIMS, *DOWN}
 
 
 async def test_drift_is_printed_and_mended(nc: Client) -> None:

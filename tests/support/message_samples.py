@@ -51,6 +51,7 @@ from tidegate.schemas import (
     StreamReport,
     Verified,
     Withheld,
+    WorkClaim,
     encode,
     encode_json,
 )
@@ -161,6 +162,14 @@ SAMPLES: tuple[Message, ...] = (
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     LostVerdict(key="kiosk.r3"),
+    WorkClaim(
+        site="site1",
+        tenant="kiosk",
+        rid="Req_1-a",
+        question="0af7651916cd43dd8448eb211c80319c",
+        holder="b7ad6b716920",
+        verdict=Verified(**WHOSE, question=QUESTION, plan=PLAN, answer=ANSWER),
+    ),
     *SYNC_SAMPLES,
     *REPLICA_SAMPLES,
     *AUDIT_SAMPLES,

@@ -26,7 +26,9 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.stages.cloud_verifier.metrics import ClaimMetrics
 from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.claims import Claims
 from tidegate.services.uplink.escalation_checks import FindByRules
 from tidegate.services.uplink.intake import HubIntake
 from tidegate.services.uplink.lanes import EVERY_SITE, HubLanes
@@ -35,10 +37,14 @@ from tidegate.services.uplink.site_binding import SiteBinding
 from tidegate.services.uplink.stream_check_server import PingServer
 from tidegate.sync.trust.site_records import SiteRecords
 
+CLAIM_METRICS = ClaimMetrics()
+"""One for the process, as the registry is."""
+
 
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001
-    """The handler, with the fast lane answering on core subjects beside it; both share every verdict.
+    """The handler, with the fast lane answering on core subjects beside it; both share every verdict, and so do all
+    workers of the hub.
 
     Raises `CalibrationMissingError` where the hub was not prepared, `EmbeddingModelMissingError` where a target model
     is not there, and `ModelServerUnnamedError` (backends `openai` and `completions`) without a base URL or a model.
@@ -61,8 +67,10 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
                 escalated, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from
             )
 
-        flight = SingleFlight(judge)
+        claims = Claims(bus, judge, CLAIM_METRICS.count)
+        flight = SingleFlight(claims.verdict)
         stack.push_async_callback(flight.close)
+        await claims.serve()
         intake = await stack.enter_async_context(open_intake(settings, readings))
         await HubLanes(intake, flight, backend.sessions).serve(bus)
         await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state, intake).answer)

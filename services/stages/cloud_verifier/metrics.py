@@ -1,4 +1,4 @@
-"""What drafting costs and saves, counted for whoever watches the hub."""
+"""What drafting costs and saves, and what the hub's workers share, counted for whoever watches the hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from tidegate.schemas import Speculation
+from tidegate.services.uplink.claims import ClaimOutcome
 
 
 class TargetMetrics:
@@ -37,3 +38,15 @@ class TargetMetrics:
         self._drafted.labels("wasted").inc(speculation.wasted)
         self._bytes.inc(speculation.draft_bytes)
         self._retokenised.inc(speculation.retokenised)
+
+
+class ClaimMetrics:
+    """Counts what became of each escalation at this worker: `worked` and `taken_over` are those that it answered."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        what = "Escalations at this worker of the hub, by who answered them."
+        self._claims = Counter("tidegate_escalation_claims", what, ["outcome"], registry=registry)
+
+    def count(self, outcome: ClaimOutcome) -> None:
+        """Count one."""
+        self._claims.labels(outcome).inc()
