@@ -27,7 +27,7 @@ REOPEN_CAP_S = 5.0
 SOON_S = 0.002
 PENDING_BYTES = 8 << 20  # when nats-py's buffer is full, a cancelled publish swallows its cancellation
 NO_RESPONDERS = "503"
-NO_SERVER_HINT = "check that the server runs, and that `nats.url` names it"
+NO_SERVER_HINT = "check that the server runs, and that `nats.url` names it, with tls:// where clients are encrypted"
 
 MessageHandler = Callable[[Msg], Awaitable[None]]
 ReconnectHook = Callable[[], Awaitable[None]]

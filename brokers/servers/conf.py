@@ -56,10 +56,10 @@ class ClearListenerError(TidegateError, ValueError):
 
 
 def listener(host: str, port: int, tls: TlsFiles | None = None) -> Conf:
-    """Where a server takes clients. Encrypted with `tls`: clients may begin with the handshake, as ours do, or wait to
-    be asked. Raises `ClearListenerError` for an address that others reach, without it."""
+    """Where a server takes clients, which begin with the handshake where there is `tls`. Raises `ClearListenerError`
+    for an address that others reach, without it."""
     check_listener(host, is_encrypted=tls is not None)
-    encrypted = {"tls": {**_tls(tls), "handshake_first": "auto", "timeout": 5}} if tls else {}
+    encrypted = {"tls": {**_tls(tls), "timeout": 5}} if tls else {}
     return {"listen": f"{host}:{port}", **encrypted}
 
 
@@ -174,7 +174,8 @@ def user(public: str, permissions: Permissions | None = None) -> Conf:
 
 
 def _tls(files: TlsFiles) -> Conf:
-    """Leaves begin with the handshake: nothing is told in clear."""
+    """Both ends begin with the handshake: nothing is told in clear. `handshake_first: auto` would ask in clear whoever
+    has not begun within 50 ms, which a client over a long way or on a busy machine has not."""
     named = {"cert_file": str(files.certificate), "key_file": str(files.key), "ca_file": str(files.authority)}
     return {**named, "handshake_first": True, "min_version": "1.3"}
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.foreign_certificates import DAY, sign
 from tests.support.gateway_site import site
 from tests.support.nats_fleet import until
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.connection import Link
@@ -115,13 +116,20 @@ async def test_a_server_that_nobody_vouches_for_is_refused_at_once_and_in_words(
     assert "nats.tls_authority" in refused.value.hint
 
 
-@pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
-async def test_a_client_that_speaks_in_clear_is_told_whom_to_believe(tmp_path: Path, opener: Any) -> None:
+async def test_a_client_that_speaks_in_clear_is_told_nothing_but_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.brokers.jetstream.connection.OPEN_TIMEOUT_S", 0.5)
     async with encrypted(tmp_path, good(tmp_path)) as server:
-        with pytest.raises(UntrustedServerError) as refused:
-            async with asyncio.timeout(5), opener(NatsSettings(url=server.url), "site1"):
+        reader, writer = await asyncio.open_connection(*server.url.removeprefix("nats://").split(":"))
+        writer.write(b"CONNECT {}\r\nPING\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"INFO" not in await reader.read(4096)
+        writer.close()
+        with pytest.raises(UnreachableError) as refused:
+            async with JetStreamBus.open(NatsSettings(url=server.url), "site1"):
                 pass
-    assert "nats.tls_authority" in refused.value.hint
+    assert "tls://" in refused.value.hint
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\xfe"])

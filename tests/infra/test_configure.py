@@ -106,7 +106,7 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
             with pytest.raises(nats.errors.Error):
                 await connect(tmp_path, port, seed)
         with pytest.raises(ssl.SSLCertVerificationError):  # a client that was not told whom to believe
-            await nats.connect(f"nats://127.0.0.1:{site_port}", allow_reconnect=False, error_cb=quiet)
+            await connect(tmp_path, site_port, "site1", ssl.create_default_context())
         hub = await connect(tmp_path, hub_port, "hub")
         site = await connect(tmp_path, site_port, "site1")
         stages = tuple(WORKERS.values())
@@ -120,11 +120,11 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
         await site.close()
 
 
-async def connect(out: Path, port: int, seed_of: str | None) -> Client:
-    """As a client does that waits to be asked for encryption: not all of them can begin with it."""
+async def connect(out: Path, port: int, seed_of: str | None, believed: ssl.SSLContext | None = None) -> Client:
     seed: dict[str, Any] = {"nkeys_seed": str(out / seed_of / "operator.nk")} if seed_of else {}
-    believed = ssl.create_default_context(cafile=out / "hub" / "ca.pem")
-    return await nats.connect(f"tls://127.0.0.1:{port}", allow_reconnect=False, error_cb=quiet, tls=believed, **seed)
+    believed = believed or ssl.create_default_context(cafile=out / "hub" / "ca.pem")
+    encrypted: dict[str, Any] = {"tls": believed, "tls_handshake_first": True}
+    return await nats.connect(f"tls://127.0.0.1:{port}", allow_reconnect=False, error_cb=quiet, **encrypted, **seed)
 
 
 async def quiet(_: Exception) -> None:
