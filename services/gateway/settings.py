@@ -53,6 +53,10 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_in_flight_of_crowd: Requests = 1
     """Requests of a crowd in work while another tenant asks too. More of it serves the crowd faster, and others
     later: on one core a request takes as many times its own time as there are requests in front of it."""
+    crowd_held_s: Seconds = 1.0
+    """How long a crowd's next request is held back at most, counted from its last one, while requests of a tenant that
+    is no crowd are at work. Less of it serves the crowd faster, and has more of the others' requests wait for one of
+    the crowd's."""
     min_free_disk_mib: Annotated[int, msgspec.Meta(ge=0)] = 64
     """MiB that must be free below `state_dir`, so that what was accepted can be finished; with less, new requests are
     refused as `unavailable`, and `/readyz` says `no_room`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.support.gateway_site import asked, site
 from tidegate.schemas import Published, replace
 from tidegate.services.gateway.refusals import RequestRefusedError
 from tidegate.services.gateway.settings import GatewayLimits
-from tidegate.services.gateway.turns import BESIDE_S, Turns
+from tidegate.services.gateway.turns import AFTER_S, AT_WORK_S, BESIDE_S, Turns
 
 pytestmark = pytest.mark.anyio
 LIMITS = GatewayLimits(max_in_flight=6, crowd_from=3, max_in_flight_of_crowd=2)
@@ -43,6 +45,16 @@ class Crowd:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
+    async def pass_by(self, seconds: float) -> None:
+        """Let time pass, and the timer that was set for it go off."""
+        self.now_s += seconds
+        self.turns._let_in()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def let_in(self, tenant: str) -> list[str]:
+        return [name for name in self.order if name[0] == tenant]
+
     async def leave(self) -> None:
         for task in self.tasks.values():
             task.cancel()
@@ -66,6 +78,7 @@ async def test_a_crowd_has_its_few_turns_in_order_while_another_tenant_asks_and_
     await crowd.ask("b", "0")
     for n in range(5):  # the crowd's turns are not given on before it is down to its few
         await crowd.end("a", str(n))
+    await crowd.pass_by(AT_WORK_S)
     assert crowd.order == [*(f"a{n}" for n in range(6)), "b0", "a6"]
     await crowd.ask("b", "1")
     await crowd.ask("b", "2")
@@ -74,6 +87,57 @@ async def test_a_crowd_has_its_few_turns_in_order_while_another_tenant_asks_and_
     await crowd.end("b", "1")
     assert crowd.order[-4:] == ["a7", "a8", "a9", "a10"]
     await crowd.leave()
+
+
+async def test_a_crowd_is_held_back_for_whoever_asks_one_after_the_other_and_gets_one_in_each_of_its_times() -> None:
+    crowd = Crowd()
+    for n in range(20):
+        await crowd.ask("a", str(n))
+    await crowd.ask("b", "first")
+    for n in range(6):
+        await crowd.end("a", str(n))
+    await crowd.end("b", "first")
+    assert len(crowd.let_in("a")) == 6
+    for n in range(round(3 * LIMITS.crowd_held_s / 0.125)):
+        await crowd.ask("b", str(n))
+        assert crowd.order[-1] == f"b{n}", "at once"
+        await crowd.pass_by(0.125)
+        await crowd.end("b", str(n))
+        for name in crowd.let_in("a")[6:]:
+            await crowd.end("a", name[1:])
+    assert len(crowd.let_in("a")) == 6 + 3
+    await crowd.pass_by(AFTER_S)
+    assert len(crowd.let_in("a")) == 6 + 3 + LIMITS.max_in_flight_of_crowd, "nobody has asked again"
+    await crowd.leave()
+
+
+async def test_what_waits_for_somebody_else_holds_no_crowd_back() -> None:
+    crowd = Crowd()
+    for n in range(20):
+        await crowd.ask("a", str(n))
+    await crowd.ask("b", "slow")
+    for n in range(6):
+        await crowd.end("a", str(n))
+    await crowd.pass_by(AT_WORK_S / 2)
+    assert len(crowd.let_in("a")) == 6
+    await crowd.pass_by(AT_WORK_S / 2)
+    assert len(crowd.let_in("a")) == 6 + LIMITS.max_in_flight_of_crowd
+    await crowd.leave()
+
+
+async def test_a_crowd_that_is_held_back_goes_on_by_itself() -> None:
+    turns = Turns(replace(LIMITS, max_in_flight=1, max_in_flight_of_crowd=1), time.monotonic)
+    waiting = [asyncio.create_task(turns.take("a", str(n), 1000.0)) for n in range(20)]
+    await asyncio.sleep(0)
+    await turns.take("b", "0", 1000.0)
+    turns.end("a", "0")
+    turns.end("b", "0")
+    await asyncio.sleep(0)
+    assert not waiting[1].done()
+    async with asyncio.timeout(10.0):  # nothing else happens
+        await waiting[1]
+    turns.close()
+    await asyncio.gather(*waiting)
 
 
 async def test_crowds_beside_each_other_share_what_there_is() -> None:
@@ -147,14 +211,17 @@ async def play(steps: list[tuple[str, int]]) -> None:
             crowd.tasks[waiting[number % len(waiting)]].cancel()
             await asyncio.sleep(0)
         elif what == "later":
-            crowd.now_s += number
+            await crowd.pass_by(number / 4)
         by_tenant = Counter(tenant for tenant, _ in crowd.turns._at_work)
         assert all(count <= LIMITS.max_in_flight for count in by_tenant.values())
         waiting_tenants = {name[0] for name, task in crowd.tasks.items() if not task.done()}
-        assert all(by_tenant[tenant] >= LIMITS.max_in_flight_of_crowd for tenant in waiting_tenants)
-    while names := [f"{tenant}{rid}" for tenant, rid in crowd.turns._at_work]:
-        await crowd.end(names[0][0], names[0][1:])
-    assert all(task.done() for task in crowd.tasks.values())
+        for tenant in waiting_tenants:
+            held_s = crowd.now_s - crowd.turns._let_in_at_s.get(tenant, -math.inf)
+            assert by_tenant[tenant] >= LIMITS.max_in_flight_of_crowd or held_s < LIMITS.crowd_held_s
+    while any(not task.done() for task in crowd.tasks.values()):
+        await crowd.pass_by(LIMITS.crowd_held_s)
+        for tenant, rid in tuple(crowd.turns._at_work):
+            await crowd.end(tenant, rid)
 
 
 @pytest.mark.parametrize(
