@@ -1,4 +1,4 @@
-"""A full disk is waited for: work that an error says has no room is repeated until it has.
+"""A full disk or stream is waited for: work that an error says has no room is repeated until it has.
 
 An attempt that had no room says nothing about the message: counted, it would end accepted work as a dead letter.
 Next: worker.py, which works so."""
@@ -38,11 +38,14 @@ def is_out_of_room(error: BaseException | None) -> bool:
 
 async def once_there_is_room(work: Callable[[], Awaitable[T]], again_s: float = AGAIN_S) -> T:
     """What `work` returns, repeated for as long as it has no room. Raises whatever else it raises."""
+    is_told = False
     while True:
         try:
             return await work()
         except Exception as error:
             if not is_out_of_room(error):
                 raise
-            log.warning("no_room", action="no_room", error=type(error).__name__, again_s=again_s)
+            if not is_told:  # once for all of a wait, which may be hours long
+                log.warning("no_room", action="no_room", error=type(error).__name__, again_s=again_s)
+            is_told = True
         await asyncio.sleep(again_s)

@@ -134,7 +134,8 @@ async def end_failed(stage: Stage, delivery: Delivery, broker: Broker, error: Ex
         return "handed_back"
     delay_s = stage.retry.delay_s(error, delivery.attempt)
     if delay_s is None:
-        await bury(stage, delivery, broker, error)
+        with keep_alive(delivery):  # where dead letters have no room, nobody else is to try meanwhile
+            await once_there_is_room(lambda: bury(stage, delivery, broker, error))
         return "dead_lettered"
     await delivery.retry(delay_s)
     return "retried"
@@ -144,7 +145,7 @@ async def bury(stage: Stage, delivery: Delivery, broker: Broker, error: Exceptio
     """Keep the delivery as a dead letter; what goes on in the place of one that is forbidden is stored before that."""
     instead = error.instead if isinstance(error, ForbiddenMessageError) else ()
     if instead:
-        await once_there_is_room(lambda: store(instead, stage, delivery, broker))
+        await store(instead, stage, delivery, broker)
     await broker.dead_letter(delivery, stage.name, error)
 
 

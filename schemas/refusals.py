@@ -93,7 +93,7 @@ REFUSALS: dict[str, RefusalTerms] = {
     ),
     "unavailable": RefusalTerms(
         503,
-        "the site could not store the request",
+        "the site cannot take the request now: {why}",
         "ask again with the same request id, so that it is answered once",
         "same_id",
         1,

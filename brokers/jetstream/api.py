@@ -13,10 +13,11 @@ import nats.errors
 from nats.aio.client import Client
 
 from tidegate.brokers.base import UnreachableError
-from tidegate.brokers.jetstream.connection import NO_SERVER_HINT
+from tidegate.brokers.jetstream.connection import GONE, NO_SERVER_HINT
 from tidegate.brokers.jetstream.encryption import EncryptedClient, encryption_of, is_distrusted, name_distrust
 from tidegate.brokers.servers.credentials import own_inbox
 from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.topology.fill import StreamFill, fill_of
 from tidegate.brokers.topology.streams import Config
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import inbox_of
@@ -92,6 +93,14 @@ async def call(nc: Client, name: str, body: Mapping[str, Any] | None = None) -> 
 async def streams(nc: Client) -> dict[str, Config]:
     """The configuration of every stream, by name."""
     return {item["config"]["name"]: item["config"] async for item in _items(nc, "STREAM.LIST", "streams")}
+
+
+async def read_fills(nc: Client) -> tuple[StreamFill, ...]:
+    """How full every stream of the domain is, in one call. Raises `JetStreamApiError`, `UnreachableError`."""
+    try:
+        return tuple([fill_of(item) async for item in _items(nc, "STREAM.LIST", "streams")])
+    except GONE as error:
+        raise UnreachableError("the connection closed while the streams were looked at") from error
 
 
 async def stream_names(nc: Client) -> frozenset[str]:

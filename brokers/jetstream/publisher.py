@@ -27,6 +27,8 @@ SWEEP_S = 0.25
 NO_ANSWER = "no answer"
 NO_ROOM = (10023, 10047, 10077)
 """Errors of nats-server: JSInsufficientResourcesErr, JSStorageResourcesExceededErr, JSStreamStoreFailedF."""
+FULL = ("maximum bytes exceeded", "maximum messages exceeded")
+"""What JSStreamStoreFailedF says of a stream that has reached a limit: sending again at once would not help."""
 WRONG_LAST_SEQUENCE = 10071  # the subject holds a message already (nats-server, JSStreamWrongLastSequenceErrF)
 WRONG_LAST_ID = 10070  # another message is the last one of the stream (nats-server, JSStreamWrongLastMsgIDErrF)
 
@@ -51,6 +53,12 @@ class NotStoringError(NotAcknowledgedError, StoreStuckError):
     """The stream is there and stores nothing, and says so or says nothing at all, as after its disk was full."""
 
     hint = StoreStuckError.hint
+
+
+class StreamFullError(NotStoringError):
+    """The stream has reached its limit and refuses what comes, until something of it goes or the limit is raised."""
+
+    hint = "raise `retention.sizes` of the stream and run `tidegate topology apply`, or archive more of it"
 
 
 class NoStreamError(NotStoredError):
@@ -230,6 +238,9 @@ class Publisher:
             pending.resend_at_s = time.monotonic() + UNSERVED_RESEND_S  # as it is while the server reads its streams
             return
         ack = self._read(msg.data)
+        if ack.error is not None and ack.error.description in FULL:
+            pending.acked.set_exception(StreamFullError(f"{pending.subject} was not stored: {ack.error.description}"))
+            return
         if ack.error is not None and ack.error.is_transient:
             pending.last_fault, pending.is_out_of_room = ack.error.description, ack.error.err_code in NO_ROOM
             return

@@ -43,6 +43,10 @@ class UserRole:
         return user(public, {"publish": {"allow": [*self.publish]}, "subscribe": {"allow": [*self.subscribe, inbox]}})
 
 
+LISTS_STREAMS = "$JS.API.STREAM.LIST"
+"""To publish: what it takes to see how full streams are, and how they are set."""
+
+
 def written_as(kind: type[Message], domain: str) -> str:
     """To publish: the subjects under which `domain` stores facts of this type."""
     if kind is Escalated:

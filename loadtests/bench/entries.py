@@ -17,6 +17,7 @@ from loadtests.bench.dlp_speed import DLP_ENTRIES
 from loadtests.bench.dlp_vs_presidio import PRESIDIO_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
+from loadtests.bench.full_stream import FULL_STREAM_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
@@ -125,5 +126,6 @@ ENTRIES: tuple[Entry, ...] = (
     *BYTE_SCAN_ENTRIES,
     *PRESIDIO_ENTRIES,
     *TENANT_CROWD_ENTRIES,
+    *FULL_STREAM_ENTRIES,
     *vllm_entries.ENTRIES,
 )

@@ -41,21 +41,21 @@ class CrowdedSite:
     """A gateway, and one place where all requests are worked on, one after the other."""
 
     def __init__(self, ingress: Ingress, bus: JetStreamBus) -> None:
-        self._ingress = ingress
-        self._bus = bus
+        self.ingress = ingress
+        self.bus = bus
         self._number = 0
 
     async def work(self) -> None:
         """Answer whatever is asked, in the order in which it was stored, until cancelled."""
         stage = SITE_WORKERS[0]
-        async with self._bus.subscribe(stage) as inbox:
+        async with self.bus.subscribe(stage) as inbox:
             while True:
                 delivery = await inbox.next()
                 if delivery is None:
                     continue
                 asked = decode(delivery.data, Asked)
                 await asyncio.sleep(WORK_S)
-                await self._bus.publish(answer_to(asked), id=f"{asked.tenant}.{asked.rid}.answer", headers={})
+                await self.bus.publish(answer_to(asked), id=f"{asked.tenant}.{asked.rid}.answer", headers={})
                 await delivery.ack()
 
     async def ask(self, tenant: str) -> float | None:
@@ -64,7 +64,7 @@ class CrowdedSite:
         asked = Asked(tenant=tenant, rid=f"r{self._number}", text="When?", asker=tenant, budget_ms=BUDGET_MS)
         began_s = time.perf_counter()
         try:
-            reply = await self._ingress.submit(asked)
+            reply = await self.ingress.submit(asked)
         except RequestRefusedError as error:
             if error.refused.code != "busy":
                 raise

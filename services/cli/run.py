@@ -135,6 +135,10 @@ def serve_stages(
             from tidegate.services.gateway.composition import open as open_gateway
 
             services.append(partial(open_gateway, metrics=telemetry.metrics))
+        if any(stage.name == "cloud-verifier" for stage in stages):  # the hub has no gateway, which looks at a site's
+            from tidegate.services.fleet.stream_fills import open_fill_metrics
+
+            services.append(open_fill_metrics)
         if any(stage.name == "router" for stage in stages):  # the worker that watches the link
             from tidegate.services.uplink.stream_check import open_stream_guard
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from tidegate.brokers.topology.fill import OF_REQUESTS
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains, print_switches
@@ -57,6 +58,7 @@ def print_status(found: FleetStatus) -> None:
         for row in each.lag
     ]
     console.print(make_table("messages", ("", "stage", "stream", "waiting", "in hand", "redelivered"), lag, left=3))
+    print_streams(console, found)
     print_planners(console, found)
     for problem in found.problems:
         console.print(f"problem: {problem}")
@@ -73,6 +75,18 @@ def print_audit_logs(console: Console, found: FleetStatus) -> None:
     if rows:
         columns = ("", "entries", "signed", "witnessed", "heads of others")
         console.print(make_table("audit logs", columns, rows, left=1))
+
+
+def print_streams(console: Console, found: FleetStatus) -> None:
+    """How full the streams are that a request needs, and those that fill up."""
+    rows = [
+        (each.name, row.stream, f"{row.share:.1%}", str(row.messages), f"{row.max_bytes >> 20} MiB")
+        for each in found.domains
+        for row in each.streams
+        if row.stream in OF_REQUESTS or row.is_near
+    ]
+    if rows:
+        console.print(make_table("streams", ("", "stream", "full", "messages", "limit"), rows, left=2))
 
 
 def print_planners(console: Console, found: FleetStatus) -> None:

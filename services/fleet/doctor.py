@@ -14,11 +14,12 @@ from typing import Literal
 import msgspec
 
 from tidegate.brokers.base import UnreachableError
-from tidegate.brokers.jetstream.api import connect
+from tidegate.brokers.jetstream.api import connect, read_fills
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import plan_hub, plan_site
 from tidegate.brokers.jetstream.repair import read_mirror
 from tidegate.brokers.process.disk import disk_usage
+from tidegate.brokers.topology.plan import TopologyPlan
 from tidegate.brokers.topology.streams import DOWN
 from tidegate.schemas import TidegateError, decode, encode
 from tidegate.schemas.replica import CollectionRequest, ReplicaFault, ReplicaStatus
@@ -85,7 +86,7 @@ async def examine(settings: Settings, step: Callable[[str], None] = lambda _: No
 
 
 async def check_server(settings: Settings) -> tuple[CheckResult, ...]:
-    """Whether the domain's server answers, and its streams are as declared."""
+    """Whether the domain's server answers, and its streams are as declared and have room."""
     started_s = time.perf_counter()
     async with connect(find_server(settings), settings.site) as client:
         reached = ok("server", f"answers within {(time.perf_counter() - started_s) * 1000:.0f} ms")
@@ -94,12 +95,20 @@ async def check_server(settings: Settings) -> tuple[CheckResult, ...]:
             plan = await plan_hub(client, tuple(read_endpoints(settings).sites), stages, None, settings.retention)
         else:
             plan = await plan_site(client, settings.site, stages, settings.retention)
+        fills = [each for each in await read_fills(client) if each.is_near]
+    hint = "make it larger: `retention.sizes` and `tidegate topology apply`"
+    filling = tuple((fault if each.is_full else warning)("streams", str(each), hint) for each in fills)
+    return reached, judge_plan(plan), *filling
+
+
+def judge_plan(plan: TopologyPlan) -> CheckResult:
+    """Whether streams and consumers are as declared, or as somebody has set them by hand."""
     if plan.steps:
         names = ", ".join(step.name for step in plan.steps[:5])
         wrong = f"{len(plan.steps)} are not as declared: {names}"
-        return reached, fault("streams", wrong, "run `tidegate topology apply`")
+        return fault("streams", wrong, "run `tidegate topology apply`")
     by_hand = f", but for {', '.join(plan.by_hand)}, which were set by hand" if plan.by_hand else ""
-    return reached, ok("streams", f"{len(plan.changes)} are as declared{by_hand}")
+    return ok("streams", f"{len(plan.changes)} are as declared{by_hand}")
 
 
 async def check_identity(settings: Settings) -> tuple[CheckResult, ...]:

@@ -104,6 +104,7 @@ def _gateway(site: str) -> UserRole:
             may.written_as(Asked, site),
             subjects.ping(site),
             subjects.replica_request("status"),
+            may.LISTS_STREAMS,
             *may.looks_up(ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD, TOKENS),
             may.REQUESTERS,
             *may.replies_to([site]),
@@ -160,6 +161,7 @@ def _cloud_verifier(sites: tuple[str, ...]) -> UserRole:
             subjects.cloud_partial("*"),
             may.written_as(Escalated, HUB),  # what the link lost
             *may.inspects(VERDICTS, ESCALATIONS),
+            may.LISTS_STREAMS,
             *may.looks_up(VERDICTS, ESCALATIONS),
             may.erases(ESCALATIONS),  # what may not be kept
             claims_of("*", "*.*"),

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -21,7 +21,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.ready import read_ready_processes, ready_file
 from tidegate.brokers.servers.running import find_server_pid, is_alive
 from tidegate.brokers.settings import NatsSettings
-from tidegate.brokers.topology.streams import stage_consumers
+from tidegate.brokers.topology.fill import StreamFill
 from tidegate.schemas import CloudState, ReplicaStatus, TidegateError, UnreadableError, decode, replace, subjects
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.audit_status import AuditStatus, find_audit_problems, read_audit_status
@@ -32,6 +32,8 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.fleet.readers import read_readers
 from tidegate.services.fleet.replica_status import find_replica_problems, find_replica_status
+from tidegate.services.fleet.stage_lag import StageLag, read_lag
+from tidegate.services.fleet.stream_fills import find_fill_problems
 from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.generations import GenerationStore
@@ -78,16 +80,6 @@ class ProcessStatus(msgspec.Struct, kw_only=True):
     is_stale: bool = False
 
 
-class StageLag(msgspec.Struct, kw_only=True):
-    """Messages of a stream that wait for a stage, that it has in hand, and that were delivered more than once."""
-
-    stage: str
-    stream: str
-    waiting: int
-    in_hand: int
-    redelivered: int
-
-
 class DomainStatus(msgspec.Struct, kw_only=True):
     """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model, `readers`
     those of the tenants' own readers that are in use; `planner` is what a site has learned, `replica` what its sync
@@ -100,6 +92,7 @@ class DomainStatus(msgspec.Struct, kw_only=True):
     link: LinkStatus | None = None
     processes: list[ProcessStatus] = []
     lag: list[StageLag] = []
+    streams: tuple[StreamFill, ...] = ()
     indexes: dict[str, str] = {}
     embedder: str = ""
     readers: dict[str, str] = {}
@@ -176,7 +169,7 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
                 found.replica = await find_replica_status(bus)
                 if name != HUB:
                     found.link = await _measure_link(bus, name)
-            found.lag = await _read_lag(client, name)
+            found.lag, found.streams = await read_lag(client, name), await api.read_fills(client)
     except (TidegateError, OSError) as error:
         problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
     if name in fleet.http:
@@ -184,7 +177,7 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     found.processes = _read_processes(settings)
     found.planner = read_planner(paths.planner) if name != HUB else None
     _read_versions(found, settings, problems)
-    problems += _find_problems(found, is_served_here=bool(fleet.pid))
+    problems += _find_problems(found, is_served_here=bool(fleet.pid)) + find_fill_problems(name, found.streams)
     problems += find_replica_problems(name, found.replica) if found.replica else []
     found.audit = read_audit_status(paths.audit)
     problems += find_audit_problems(name, found.audit) if found.audit else []
@@ -192,16 +185,6 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
         f"{name}: {fault.name} cannot be kept up: {fault.reason} ({fault.hint})" for fault in read_faults(paths.home)
     ]
     return found
-
-
-async def _read_lag(client: Any, domain: str) -> list[StageLag]:
-    rows = []
-    for consumer in stage_consumers((*SITE_WORKERS, *HUB_WORKERS), domain):
-        stream, _, stage = consumer.partition("/")
-        info = await api.call(client, f"CONSUMER.INFO.{stream}.{stage}")
-        waiting, in_hand, again = (int(info[key]) for key in ("num_pending", "num_ack_pending", "num_redelivered"))
-        rows.append(StageLag(stage=stage, stream=stream, waiting=waiting, in_hand=in_hand, redelivered=again))
-    return rows
 
 
 async def _measure_link(bus: JetStreamBus, site: str) -> LinkStatus:

@@ -15,6 +15,7 @@ from tidegate.services.fleet.asked_index import keep_noting
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.refusal_counts import COUNTS, reporting
+from tidegate.services.fleet.stream_fills import keep_looking
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
@@ -41,9 +42,12 @@ async def open(  # noqa: A001 a composition root is called `open` here
         await ingress.open()
         callers = open_callers(settings)
         times, spool = HttpTimes(body_timeout_s=limits.body_timeout_s), EventSpool(paths.audit_events)
-        loops = (
-            [keep_noting(lambda: bus.link.client, vault, settings.retention)] if isinstance(bus, JetStreamBus) else []
-        )
+        loops = []
+        if isinstance(bus, JetStreamBus):
+            loops = [
+                keep_noting(lambda: bus.link.client, vault, settings.retention),
+                keep_looking(lambda: bus.link.client, ingress.room.look_at),
+            ]
         async with (
             running(*loops),
             reporting(COUNTS, spool),

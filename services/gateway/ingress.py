@@ -34,6 +34,7 @@ from tidegate.services.privacy.sealing import seal_request, unseal_request
 from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 
+NO_STORE = "its store does not answer"
 STREAM_DRAIN_S = 1.0
 """How long streams may take to send their last event when the gateway closes."""
 
@@ -112,6 +113,7 @@ class Ingress:
             raise RequestRefusedError(fault)
         caller = caller_of_asker(asked.asker)
         self._check_room(asked.tenant, caller, asked.rid)  # before what costs time: a refusal is cheap
+        await self._check_streams(asked)
         if (fault := await self._instructions.find_fault(asked)) is not None:
             raise RequestRefusedError(fault, "instructions")
         self._check_room(asked.tenant, caller, asked.rid)
@@ -124,7 +126,8 @@ class Ingress:
         except BaseException as error:
             reply.cancel()
             if isinstance(error, OSError):
-                raise RequestRefusedError(refusal("unavailable", asked.rid)) from error
+                why = self.room.why if isinstance(error, StoreStuckError) else NO_STORE
+                raise RequestRefusedError(refusal("unavailable", asked.rid, why=why)) from error
             raise
         return self._pending(stored, reply)
 
@@ -144,7 +147,7 @@ class Ingress:
         try:
             earlier = await self._store.request(tenant, rid)
         except OSError as error:
-            raise RequestRefusedError(refusal("unavailable", rid)) from error
+            raise RequestRefusedError(refusal("unavailable", rid, why=NO_STORE)) from error
         digest = self._vault.digest_of_asker(tenant, asker, rid)
         if earlier is None or not secrets.compare_digest(earlier.asker, digest):
             raise RequestRefusedError(refusal("unknown_request", rid))
@@ -156,7 +159,7 @@ class Ingress:
             if not pending.is_over and await self._store.is_dead(tenant, rid):
                 pending.end(refusal("dead", rid))
         except OSError:
-            pending.end(refusal("unavailable", rid))
+            pending.end(refusal("unavailable", rid, why=NO_STORE))
         return pending
 
     async def is_asker(self, tenant: str, rid: str, asker: str) -> bool | None:
@@ -164,7 +167,7 @@ class Ingress:
         try:
             earlier = await self._store.request(tenant, rid)
         except OSError as error:
-            raise RequestRefusedError(refusal("unavailable", rid)) from error
+            raise RequestRefusedError(refusal("unavailable", rid, why=NO_STORE)) from error
         if earlier is None:
             return None
         return secrets.compare_digest(earlier.asker, self._vault.digest_of_asker(tenant, asker, rid))
@@ -184,6 +187,17 @@ class Ingress:
         if self.pending_replies.is_full(tenant, caller):
             raise RequestRefusedError(refusal("busy", rid))
 
+    async def _check_streams(self, asked: Asked) -> None:
+        """Refuse what could not be finished; not a request that is stored already, which has an answer or gets one."""
+        if self.room.may_store():
+            return
+        try:
+            is_stored = asked.rid and await self._store.request(asked.tenant, asked.rid) is not None
+        except OSError as error:
+            raise RequestRefusedError(refusal("unavailable", asked.rid, why=NO_STORE)) from error
+        if not is_stored:
+            raise RequestRefusedError(refusal("unavailable", asked.rid, why=self.room.why))
+
     def _pending(self, asked: Asked, reply: asyncio.Future[Reply]) -> PendingRequest:
         return PendingRequest(asked, reply, self._store, self.pending_replies, self._vault)
 
@@ -195,7 +209,7 @@ class Ingress:
                 return seal_request(self._vault, asked)
             return await asyncio.to_thread(seal_request, self._vault, asked)
         except (OSError, sqlite3.OperationalError) as error:
-            raise RequestRefusedError(refusal("unavailable", asked.rid)) from error
+            raise RequestRefusedError(refusal("unavailable", asked.rid, why="its vault cannot be used")) from error
 
     async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Asked:
         """Store a request, or find it stored by the same asker; as it is stored."""
@@ -203,8 +217,6 @@ class Ingress:
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
             key = f"{asked.tenant}.{asked.rid}"
-            if not self.room.may_store():
-                raise RequestRefusedError(refusal("unavailable", asked.rid))
             if await self._publish(asked, key, traceparent):
                 return asked
             earlier = await self._store.request(asked.tenant, asked.rid)
@@ -235,9 +247,13 @@ class Ingress:
                 await self.turns.take(asked.tenant, asked.rid, left_s + self._grace_s)
         except TimeoutError as error:
             raise RequestRefusedError(refusal("busy", asked.rid)) from error
-        if self.is_closing:
+        is_full = self.room.fault in ("no_room", "stream_full")  # it may have become so while others had their turn
+        if self.is_closing or is_full:
             self.turns.end(asked.tenant, asked.rid)
-            raise RequestRefusedError(refusal("closing", asked.rid))
+            closing = refusal("closing", asked.rid)
+            raise RequestRefusedError(
+                closing if self.is_closing else refusal("unavailable", asked.rid, why=self.room.why)
+            )
 
     async def _rejoin(self, asked: Asked, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""

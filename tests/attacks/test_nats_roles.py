@@ -112,6 +112,8 @@ NEEDS = [
     ("site1", "policy", "$JS.API.DIRECT.GET.PIPE.pipe.kiosk.retrieved.r1"),
     ("site1", "policy", "$JS.API.DIRECT.GET.ESCALATIONS.escalations.site1.kiosk.r1"),
     ("site1", "gateway", "$JS.API.DIRECT.GET.ASKS"),
+    ("site1", "gateway", "$JS.API.STREAM.LIST"),
+    (HUB, "cloud-verifier", "$JS.API.STREAM.LIST"),
     (HUB, "cloud-verifier", "$JS.API.STREAM.MSG.DELETE.ESCALATIONS"),
     (HUB, "cloud-verifier", "dead.cloud-verifier.r1"),
     (HUB, "cloud-verifier", "claims.site1.kiosk.r1.0af7"),

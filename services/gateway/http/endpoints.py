@@ -123,8 +123,9 @@ class SiteEndpoints:
                 await self._ingress.bus.last(ANSWERS, "answers.ready.ready")
         except OSError:
             return Readiness(False, "unreachable")
-        fault = self._ingress.room.fault
-        return Readiness(not fault, fault)
+        room = self._ingress.room
+        fault = room.fault
+        return Readiness(not fault, fault, {each.stream: each.share for each in room.filling})
 
     async def metrics(self, _: Request) -> Response:
         return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -36,10 +36,12 @@ class Liveness(msgspec.Struct):
 
 class Readiness(msgspec.Struct, omit_defaults=True):
     """Whether the site takes requests now. `reason`, where it does not: `closing`; `unreachable`: its store cannot be
-    read; `no_room`: its disk is full, or nearly; `store_stuck`: its stream stores nothing."""
+    read; `no_room`: its disk is full, or nearly; `stream_full`: one of its streams is, or nearly; `store_stuck`: its
+    stream stores nothing. `filling`: the streams that fill up, and how full each is, of 1."""
 
     ready: bool
-    reason: Literal["", "closing", "unreachable", "no_room", "store_stuck"] = ""
+    reason: Literal["", "closing", "unreachable", "no_room", "stream_full", "store_stuck"] = ""
+    filling: dict[str, float] = {}
 
 
 class ApiParameter(msgspec.Struct, frozen=True):
