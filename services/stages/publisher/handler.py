@@ -191,6 +191,8 @@ def reconcile(published: Published, committed: Committed) -> Published:
     if text == committed.text or (text.startswith(committed.text) and not committed.is_over):
         took_over = receipt.route == "edge" and committed.text and not committed.is_closed
         return replace(published, receipt=replace(receipt, finished_by="edge") if took_over else receipt)
+    if is_refusal(committed):
+        return refuse_as_shown(published, committed, receipt)
     instructions = receipt.instructions
     if instructions is not None and evidence.writing is not None and evidence.writing.instructions:
         instructions = InstructionsReport(digest=instructions.digest, is_used=True)
@@ -213,6 +215,30 @@ def reconcile(published: Published, committed: Committed) -> Published:
         suggestions=(),
         notices=evidence.notices,
         receipt=receipt,
+    )
+
+
+def is_refusal(committed: Committed) -> bool:
+    """Whether the log was closed over a sentence that says that there is no answer: it rests on nothing."""
+    return committed.is_closed and not committed.evidence.citations and not committed.evidence.confidence
+
+
+def refuse_as_shown(published: Published, committed: Committed, receipt: Receipt) -> Published:
+    """No answer, in the words that the asker was shown. Its publisher was lost between closing the log and storing the
+    answer, and another outcome came meanwhile: it must neither be shown nor lend a refusal the name of an answer."""
+    if published.outcome != "answered":
+        return replace(published, text=committed.text, receipt=receipt)
+    return replace(
+        published,
+        outcome="abstained",
+        reason="abstained",
+        text=committed.text,
+        format="text",
+        citations=(),
+        confidence=0.0,
+        fields=(),
+        notices=(),
+        receipt=replace(receipt, citations=(), stale_citations=0, checks=(), writing=None),
     )
 
 
