@@ -25,6 +25,7 @@ from loadtests.bench.policy_vs_rego import POLICY_VS_REGO
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.bench.sync_entries import SYNC_ENTRIES
 from loadtests.bench.tenant_crowd import TENANT_CROWD_ENTRIES
+from loadtests.bench.verifier_entailment import VERIFIER_ENTAILMENT
 from loadtests.load.asker import Asker
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
@@ -127,5 +128,6 @@ ENTRIES: tuple[Entry, ...] = (
     *PRESIDIO_ENTRIES,
     *TENANT_CROWD_ENTRIES,
     *FULL_STREAM_ENTRIES,
+    VERIFIER_ENTAILMENT,
     *vllm_entries.ENTRIES,
 )

@@ -55,6 +55,11 @@ def leave_out_quantities(text: str, language: str) -> str:
     return " ".join(spelled[at] for at in kept)
 
 
+def unit_words(language: str) -> frozenset[str]:
+    """The words and signs of a language for units and currencies, folded."""
+    return frozenset(_units(language))
+
+
 def _unit_beside(words: list[str], at: int, units: dict[str, str]) -> str:
     behind = words[at + 1] if at + 1 < len(words) else ""
     if behind in _SIGNS or behind in units:

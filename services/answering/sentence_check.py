@@ -1,23 +1,31 @@
-"""Whether passages bear out a sentence that a model wrote of them: its numbers, denials, names and words.
+"""Whether passages bear out a sentence that a model wrote of them: its numbers, denials, names, small words and words.
 
-By rules alone, and rather too strict: a sentence that fails is replaced by a quotation. Next: `grounded_writer`.
+Rules find what differs, and a fitted model weighs it; rather too strict, for a sentence that fails is replaced by a
+quotation. Next: `claim_edits`, `entailment`, `grounded_writer`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import log1p
+from typing import NamedTuple
 
 import msgspec
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.answering.claim_edits import EDIT_FEATURES, measure_edits
+from tidegate.services.answering.entailment import load_entailment
 from tidegate.services.answering.quantities import Quantity, find_quantities, leave_out_quantities, split_words
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.sentences import split_sentences
-from tidegate.services.languages.extraction_words import all_words
+from tidegate.services.knowledge.reader.yes_no import find_polarity
+from tidegate.services.languages.claim_words import load_claim_words
+from tidegate.services.languages.extraction_words import all_words, fold
+from tidegate.services.languages.prose import load_prose
 
-BORNE_OUT_FROM = 0.85
-"""The share of a sentence's terms that its evidence, its headings or the question must hold."""
+BORNE_OUT_FROM = 0.6
+"""The share of a sentence's terms that its evidence, its headings or the question must hold, whatever else it says."""
 MOST_EVIDENCE = 3
 """Sentences that one sentence may be drawn from."""
 WINDOW = 4
@@ -37,7 +45,7 @@ class SourceText(msgspec.Struct, frozen=True):
 
 
 class SentenceCheck(msgspec.Struct, frozen=True):
-    """`score` is the share of terms that are borne out; `fault` says what is not, empty where it passed."""
+    """`score` is the chance that it is borne out, see `entailment`; `fault` says what is not, empty where it passed."""
 
     score: float
     fault: str = ""
@@ -52,26 +60,94 @@ def check_sentence(sentence: str, evidence: Sequence[SourceText], question: str 
     """Hold a sentence against all of `evidence` together; the question lends it words, never numbers."""
     if not evidence:
         return SentenceCheck(0.0, "it cites nothing")
-    language = evidence[0].language
     whole = " ".join(f"{each.around} {each.text}" for each in evidence)
     if lost := set(VAULT_TOKEN.findall(sentence)) - set(VAULT_TOKEN.findall(f"{whole} {question}")):
         return SentenceCheck(0.0, f"{len(lost)} vault tokens are in no passage")
     sentence = VAULT_TOKEN.sub(" ", sentence)
-    terms = find_terms(sentence, language)
-    if not terms:
+    if not find_terms(sentence, evidence[0].language):
         return SentenceCheck(0.0, "it says nothing")
-    parts = _choose(terms, evidence)
+    found = describe_claim(sentence, evidence, question)
+    model = load_entailment()
+    score = model.score(found.row)
+    if found.is_lost:
+        score = min(score, model.threshold / 2)
+    return SentenceCheck(score, "" if score >= model.threshold else found.fault)
+
+
+class FoundInClaim(NamedTuple):
+    """The features of a sentence beside its evidence, and the first fault in words; `is_lost` where no other feature
+    can make good for it."""
+
+    row: dict[str, float]
+    fault: str
+    is_lost: bool
+
+
+def describe_claim(sentence: str, evidence: Sequence[SourceText], question: str = "") -> FoundInClaim:
+    """What the model of `entailment` weighs; see `CLAIM_FEATURES`. `evidence` is not empty."""
+    language = evidence[0].language
+    lead, sentence = _split_lead(sentence, language)
+    fillers = load_claim_words(language).fillers
+    parts = _choose(find_terms(sentence, language), evidence)
     around = " ".join(each.around for each in evidence)
+    whole = f"{' '.join(each.text for each in evidence)} {around}"
     known = set(find_terms(f"{' '.join(parts)} {around} {question}", language))
-    own = find_terms(leave_out_quantities(sentence, language), language)
-    score = sum(term in known for term in own) / len(own) if own else 1.0
+    words = [word for word in leave_out_quantities(sentence, language).split() if fold(word) not in fillers]
+    own = find_terms(" ".join(words), language)
+    missing = [term for term in own if term not in known]
+    share = 1.0 - len(missing) / len(own) if own else 1.0
+    polarity = find_polarity(question, language, parts[0], language) if lead and question and parts else ""
+    lead_fault = f"it says {lead} where what it cites says {polarity}" if polarity not in ("", lead) else ""
+    number = _wrong_number(sentence, parts, around, language)
+    name = _wrong_name(sentence, {*known, *find_terms(whole, language)}, language)
+    denial = _wrong_denial(sentence, parts, language)
+    edits = measure_edits(sentence, " ".join(each.text for each in evidence), f"{around} {question}", language)
+    row = {
+        "borne_out": share,
+        "missing": float(min(4, len(missing))),
+        "one_missing": float(len(missing) == 1),
+        "terms": min(3.0, log1p(len(own))),
+        "number": float(bool(number)),
+        "name": float(bool(name)),
+        "denial": float(bool(denial)),
+        "lead": float(bool(lead_fault)),
+        **edits,
+    }
     fault = (
-        _wrong_number(sentence, parts, around, language)
-        or _wrong_name(sentence, {*known, *find_terms(whole, language)}, language)
-        or _wrong_denial(sentence, parts, language)
-        or ("" if score >= BORNE_OUT_FROM else f"only {score:.0%} of its words are in what it cites")
+        number
+        or name
+        or lead_fault
+        or denial
+        or _name_edit(edits)
+        or f"only {share:.0%} of its words are in what it cites"
     )
-    return SentenceCheck(score, fault)
+    return FoundInClaim(row, fault, bool(number or name or lead_fault) or share < BORNE_OUT_FROM)
+
+
+CLAIM_FEATURES = ("borne_out", "missing", "one_missing", "terms", "number", "name", "denial", "lead", *EDIT_FEATURES)
+"""`borne_out`: the share of its terms that the evidence, its headings or the question hold."""
+
+
+def _split_lead(sentence: str, language: str) -> tuple[str, str]:
+    """The yes or no that a sentence begins with, and what is said after it; all of it where that is nothing."""
+    words = load_prose(language)
+    for lead, word in (("yes", words.yes), ("no", words.no)):
+        rest = re.match(rf"\s*{word}\s*[,.;:!–—-]+\s*(?=\w)", sentence, re.IGNORECASE)
+        if rest:
+            return lead, sentence[rest.end() :]
+    return "", sentence
+
+
+def _name_edit(edits: dict[str, float]) -> str:
+    """The first difference in small words, said in words; empty where there is none."""
+    if edits["denial_changed"] or edits["denial_added"] or edits["denial_dropped"]:
+        return "it denies otherwise than what it cites"
+    if edits["swapped"]:
+        return "what it says of one thing is said of another in what it cites"
+    if edits["beside_number"]:
+        return "a number has another unit in what it cites"
+    kinds = [name.split("_")[-1] for name, value in edits.items() if value and name.startswith(("exchanged", "only"))]
+    return f"it says another {kinds[0]} than what it cites" if kinds else ""
 
 
 def _choose(terms: Sequence[str], evidence: Sequence[SourceText]) -> list[str]:

@@ -138,7 +138,7 @@ def find_permissions(case: Case, policies: Sequence[Policy]) -> tuple[tuple[Deci
     """The decisions by which the answer passes, and those by which it falls short."""
     if not case.answer.text.strip():
         return (), (Decision("answer", "abstain", "there is no answer"),)
-    found: list[Decision] = []
+    found: list[Decision] = [*_judge_draft(case)]
     for policy in policies:
         found += _judge_permissions(case, policy)
         for name, (threshold, least) in policy.thresholds_for(case.question).items():
@@ -150,6 +150,16 @@ def find_permissions(case: Case, policies: Sequence[Policy]) -> tuple[tuple[Deci
                 found.append(Decision(f"{policy.id}/{name}", "abstain", f"{name} {finding}"))
     allowed, refused = ([each for each in found if each.verb == verb] for verb in ("allow", "abstain"))
     return tuple(allowed), tuple(refused)
+
+
+def _judge_draft(case: Case) -> Iterator[Decision]:
+    """An edge's draft that its verifier found not borne out, and that the hub could not be asked about, is no answer,
+    whatever thresholds the policies have. JSON is held to its schema instead."""
+    if case.here.route != "edge" or case.here.is_provisional or case.answer.format == "json":
+        return
+    for check in case.answer.checks:
+        if check.name == "entailment" and not check.passed:
+            yield Decision("verifier/entailment", "abstain", f"what it cites does not bear it out ({check.score:.3f})")
 
 
 def _judge_permissions(case: Case, policy: Policy) -> Iterator[Decision]:

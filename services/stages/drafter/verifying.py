@@ -1,4 +1,5 @@
-"""What the site's verifier asks of a draft: whether its passages agree, and whether the policies would let it pass.
+"""What the site's verifier asks of a draft: whether what it cites bears it out and nothing else contradicts that, and
+whether the policies would let it pass.
 
 The time for it is what the plan leaves the drafter. Next: services/answering/verifier.py, the order and the budget;
 handler.py, which escalates what fails."""
@@ -12,6 +13,7 @@ from typing import Literal
 
 from tidegate.schemas import Answer, Retrieved
 from tidegate.services.answering.contradictions import find_contradictions
+from tidegate.services.answering.draft_support import check_draft
 from tidegate.services.answering.verifier import CheckCosts, CheckName, CheckOutcome, VerifierCheck, verify, with_report
 from tidegate.services.planning.degradation import allowance_ms
 from tidegate.services.policies.case import Case
@@ -47,7 +49,8 @@ def checks_of(policies: Sequence[Policy], retrieved: Retrieved, answer: Answer) 
         found = find_contradictions(answer.citations, retrieved.passages)
         cited = max(1, len({citation.quote for citation in answer.citations}))
         contradicted = min(cited, len({one for one, _ in found}))
-        return CheckOutcome(not found, 1.0 - contradicted / cited)
+        support = check_draft(retrieved.question, answer, retrieved.passages)
+        return CheckOutcome(not found and support.passed, min(support.score, 1.0 - contradicted / cited))
 
     def policy() -> CheckOutcome:
         given_up = tuple(dict.fromkeys(made.level for made in retrieved.degradations))
