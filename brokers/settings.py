@@ -157,7 +157,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     system. `tidegate status` lists them. 0: none are served."""
     applications_file: str = ""
     """The file with the accounts of access keys that ask over NATS, where a server that `tidegate up` does not keep
-    includes it. Empty: `keys/applications.conf` below `state_dir`."""
+    includes it; `tidegate server run` has the server take up its changes. Empty: `keys/applications.conf` below
+    `state_dir`."""
     nats: NatsSettings = NatsSettings()
     retention: RetentionSettings = RetentionSettings()
     egress: dict[str, str] = {}

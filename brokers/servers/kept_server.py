@@ -17,6 +17,7 @@ from pathlib import Path
 from tidegate.brokers.servers.conf import check_listener
 from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
 from tidegate.brokers.servers.nats_server import ServerFailedError, end_with_parent, find_server
+from tidegate.brokers.servers.running import reload_server
 
 POLL_S = 0.05
 START_WITHIN_S = 600.0
@@ -80,6 +81,10 @@ class KeptServer:
         """Have it read its file again."""
         if self.pid is not None and self._process is not None:
             self._process.send_signal(signal.SIGHUP)
+
+    def take_up(self) -> None:
+        """Have it read its file again, and return when what is new in it counts. Raises `ServerNotReloadedError`."""
+        reload_server(Path(self._ports.name))
 
     def health(self) -> Health:
         """How it says that it is, within a second."""

@@ -37,7 +37,7 @@ def reload_server(directory: Path) -> None:
             os.kill(pid, signal.SIGHUP)
         deadline = time.monotonic() + RELOADED_WITHIN_S
         while (now := _loaded_at(directory, pid)) == before or not now:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or pid is None or not is_alive(pid):
                 raise ServerNotReloadedError(f"the server of {directory} did not take up its configuration")
             time.sleep(0.005)
 

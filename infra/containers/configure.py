@@ -12,6 +12,7 @@ where the files of a domain will be when its server runs.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,9 +39,12 @@ APPLICATIONS = "applications.conf"
 """Beside a site's configuration: the accounts of access keys that ask over NATS, which `tidegate keys issue` writes."""
 
 
-def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats", etc: str = "") -> None:
+def configure(
+    out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats", etc: str = "", applications: str = ""
+) -> None:
     """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server, `etc`
-    where the files of each domain will be (empty: where they are written).
+    where the files of each domain will be (empty: where they are written), `applications` the file in which a site's
+    server will find the accounts of access keys (empty: one beside its configuration, made here).
 
     Raises `BadSiteNameError` before anything is written, `CertificateError`.
     """
@@ -57,9 +61,8 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     write(out / HUB / "nats.conf", HUB, hub, tls[HUB])
     hub_url = f"tls://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
-        offers = conf.SiteAccount(users(out, site), exports(), APPLICATIONS)
+        offers = conf.SiteAccount(users(out, site), exports(), included(out / site, etc, applications))
         settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers, tls[site])
-        (out / site / APPLICATIONS).touch(mode=0o600)
         write(out / site / "nats.conf", site, settings, tls[site])
     endpoints = {
         domain: NatsSettings(
@@ -71,6 +74,14 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     }
     fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
+
+
+def included(home: Path, etc: str, applications: str) -> str:
+    """The file of the accounts as a site's configuration names it: nats-server looks for it from there."""
+    if applications:
+        return os.path.relpath(applications, etc or home.absolute())
+    (home / APPLICATIONS).touch(mode=0o600)
+    return APPLICATIONS
 
 
 def client_host(domain: str) -> str:
@@ -114,10 +125,12 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="the hub's state directory")
     parser.add_argument("--hub", default=f"{HUB}-nats", metavar="HOST", help="where sites find the hub's server")
     parser.add_argument("--etc", default="", metavar="DIR", help="where a domain's files will be")
+    parser.add_argument("--applications", default="", metavar="FILE", help="where a site's server finds their accounts")
     parser.add_argument("sites", nargs="+", metavar="SITE")
     arguments = parser.parse_args()
     try:
-        configure(arguments.out, arguments.state, arguments.sites, arguments.hub, arguments.etc)
+        names = (arguments.hub, arguments.etc, arguments.applications)
+        configure(arguments.out, arguments.state, arguments.sites, *names)
     except (TidegateError, OSError) as error:
         sys.exit(report(error, ()))
 

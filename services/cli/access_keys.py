@@ -88,10 +88,17 @@ def revoke_access_key(options: CommandOptions, key_id: str, reason: str) -> None
 def take_up(settings: Settings) -> str:
     """Have the servers of this machine know the keys that ask over NATS; says which do. Raises
     `ServerNotReloadedError`."""
+    from tidegate.services.fleet.applications_follower import LOOK_EVERY_S
     from tidegate.services.fleet.nats_users import take_up_applications
 
     sites = take_up_applications(settings)
-    return f"the server{'s' * (len(sites) > 1)} of {', '.join(sites)} knows" if sites else "no server runs here now"
+    if sites:
+        return f"the server{'s' * (len(sites) > 1)} of {', '.join(sites)} knows"
+    if settings.applications_file:
+        return (
+            f"a `tidegate server run` that follows {settings.applications_file} takes it up within {LOOK_EVERY_S:g} s"
+        )
+    return "no server runs here now"
 
 
 def is_access_key(key_id: str) -> bool:

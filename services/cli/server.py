@@ -14,9 +14,11 @@ import click
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.servers.kept_server import KeptServer
 from tidegate.schemas import replace
+from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.run import run_until_stopped
+from tidegate.services.fleet.applications_follower import ApplicationsFollower
 from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.server_guard import PATIENCE_S, ServerGuard
@@ -45,28 +47,32 @@ def run_command(options: CommandOptions, file: Path, site: str, patience_s: floa
     cannot store though its disk has room.
 
     It asks the monitoring port that FILE names, and tells systemd when the server is ready and that itself is alive.
-    SIGHUP has the server read FILE again. What keeps it down is shown by `tidegate status`.
+    SIGHUP has the server read FILE again; it does so by itself when the accounts of access keys change, where the
+    setting `applications_file` names the file that FILE includes for them. What keeps it down is shown by `tidegate
+    status`.
     """
     settings = replace(options.load().settings, site=site)  # a server runs before its site is provisioned
-    fault = StatePaths(settings).home / FOLDER / "nats-server"
-    return run_until_stopped(keep_up(KeptServer(settings.site, file), fault, patience_s))
+    faults, kept = StatePaths(settings).home / FOLDER, KeptServer(settings.site, file)
+    follower = None
+    if settings.applications_file and settings.site != HUB:  # nobody asks at the hub
+        follower = ApplicationsFollower(kept, Path(settings.applications_file), faults / "applications")
+    return run_until_stopped(keep_up(kept, ServerGuard(kept, faults / "nats-server", patience_s), follower))
 
 
-async def keep_up(kept: KeptServer, fault: Path, patience_s: float) -> int:
+async def keep_up(kept: KeptServer, guard: ServerGuard, follower: ApplicationsFollower | None) -> int:
     """Keep the server up until cancelled, and stop it then. Raises what its first start raises, and
     `NotifySocketError`."""
     notices = ServiceNotices.from_environment(os.environ)
-    guard = ServerGuard(kept, fault, patience_s)
     telling = asyncio.create_task(notices.keep_telling())
     try:
         await kept.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, kept.reload)
         notices.tell("READY=1")
-        keeping = asyncio.create_task(guard.keep())
+        keeping = [asyncio.create_task(each.keep()) for each in (guard, follower) if each is not None]
         try:
-            await asyncio.gather(keeping, telling)
+            await asyncio.gather(*keeping, telling)
         finally:
-            await end_tasks(keeping)
+            await end_tasks(*keeping)
     finally:
         await end_tasks(telling)
         notices.tell("STOPPING=1")

@@ -179,6 +179,15 @@ def test_a_hub_on_another_machine_is_found_where_it_is(tmp_path: Path) -> None:
     assert "tls://hub.example.org:7422" in (tmp_path / "site1" / "nats.conf").read_text()
 
 
+def test_the_accounts_of_applications_may_be_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(tmp_path)]
+    command += ["--applications", "/var/lib/applications/nats.conf", "--etc", "/etc/tidegate"]
+    subprocess.run([*command, "--state", str(tmp_path), "site1"], check=True, timeout=30)
+
+    assert 'include "../../var/lib/applications/nats.conf"' in (tmp_path / "site1" / "nats.conf").read_text()
+    assert not list(tmp_path.rglob("applications.conf"))
+
+
 def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> None:
     configure(tmp_path)
     settings = Settings(state_dir=str(tmp_path))

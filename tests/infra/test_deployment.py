@@ -135,6 +135,19 @@ def test_every_nats_server_that_is_deployed_is_kept_up_by_its_health() -> None:
     assert float(stop) > signature(KeptServer.stop).parameters["grace_s"].default
 
 
+@pytest.mark.parametrize("site", ["site1", "site2"])
+def test_a_site_s_server_follows_the_accounts_that_its_gateway_s_commands_write(site: str) -> None:
+    services = compose()["services"]
+    [file] = {
+        services[name]["environment"]["TIDEGATE_APPLICATIONS_FILE"] for name in (f"{site}-nats", f"{site}-gateway")
+    }
+    for name in (f"{site}-nats", f"{site}-gateway"):
+        assert f"{site}-applications:{file.rpartition('/')[0]}" in services[name]["volumes"], "and may write it"
+    configured = services["configure"]["command"]
+    assert configured[configured.index("--applications") + 1] == file
+    assert unit("tidegate-nats.service")["Environment"][-1].endswith("=/etc/tidegate/applications.conf")
+
+
 def settings_of_compose() -> list[dict[str, str]]:
     return [service["environment"] for service in compose()["services"].values() if "environment" in service]
 
@@ -219,7 +232,8 @@ def test_a_site_is_provisioned_before_its_workers_start_and_answers_without_a_hu
         domain, _, _ = name.partition("-")
         if service["command"][0] == "worker" and domain != "hub":
             assert set(service["depends_on"]) == {f"{domain}-topology", f"{domain}-provision"}, name
-            assert {mount.split(":")[0] for mount in service["volumes"]} == {"etc", f"{domain}-state"}, name
+            own = {"etc", f"{domain}-state", *([f"{domain}-applications"] if name.endswith("-gateway") else [])}
+            assert {mount.split(":")[0] for mount in service["volumes"]} == own, name
         if name.endswith("-provision"):
             assert service["command"] == ["site", "add", domain, "--into", "/mnt/site"]
             assert service["volumes"] == ["hub-state:/var/lib/tidegate", f"{domain}-state:/mnt/site"]

@@ -167,9 +167,14 @@ class ComposeRun:
             text = self._translate(f"{domain}-nats", file.read_text())
             text = text.replace("0.0.0.0:4222", f"127.0.0.1:{self._port(domain, 'client')}")
             text = re.sub(r"(0\.0\.0\.0|hub-nats):7422", f"127.0.0.1:{self._port('hub', 'leaf')}", text)
+            text = re.sub(r'"[./]*/var/lib/applications(?=/)', f'"{self._applications(domain)}', text)
             file.write_text(text.replace('"/var/lib/nats"', f'"{self.folder(f"{domain}-nats")}"'))
         fleet = etc / "fleet.json"
         fleet.write_text(self._translate("configure", fleet.read_text()))
+
+    def _applications(self, domain: str) -> str:
+        """Where the accounts of a site's applications are, as its configuration names it."""
+        return os.path.relpath(self.folder(f"{domain}-applications"), self.folder("etc") / domain)
 
     def _port(self, whose: str, what: str) -> int:
         return self._ports.setdefault(f"{whose}/{what}", choose_port("127.0.0.1"))
