@@ -21,6 +21,7 @@ import uvloop
 from tidegate.brokers.base import Bus
 from tidegate.brokers.handover import HandOver
 from tidegate.brokers.process.core_dumps import forbid_core_dumps
+from tidegate.brokers.process.heap import frozen_heap
 from tidegate.brokers.process.open_files import raise_open_files
 from tidegate.brokers.process.ready import mark_ready, ready_file
 from tidegate.brokers.process.tasks import end_tasks
@@ -78,8 +79,7 @@ async def serve(
     Raises what opening raises, and what `await_needed` does, before the process is ready; `StageOpenError`; an
     `ExceptionGroup` of what made stages fail.
     """
-    stop = stop or asyncio.Event()
-    names = tuple(stage.name for stage in process.stages)
+    stop, names = stop or asyncio.Event(), tuple(stage.name for stage in process.stages)
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         stack.enter_context(_log_unhandled(telemetry))
@@ -102,6 +102,7 @@ async def serve(
             async with AsyncExitStack() as services:
                 for open_service in process.services:
                     await services.enter_async_context(open_service(settings, bus))
+                services.enter_context(frozen_heap())
                 services.enter_context(mark_ready(settings, process.name, names, telemetry.metrics_port))
                 telemetry.log.info("ready", process=process.name, stages=names, metrics_port=telemetry.metrics_port)
                 await stop.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -86,11 +85,6 @@ class Embedder:
         with self._cache_lock:
             self._cache[text, role] = vector
         return vector
-
-    async def embed_soon(self, text: str, role: TextRole = "query") -> Vector:
-        """`embed` in a thread, so that the loop goes on; a text that is remembered is answered at once."""
-        known = self._cached_vector(text, role)
-        return known if known is not None else await asyncio.to_thread(self.embed, text, role)
 
     def states(self, ids: Sequence[int], *, keep: bool = True) -> Array:
         """The states (tokens, 384) of a row of token ids after eight of the model's twelve layers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -145,6 +146,16 @@ async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -
     ]
     actions = [json.loads(line)["action"] for line in running.log.getvalue().splitlines()]
     assert actions == ["open_files", "ready", "draining", "closed"]
+
+
+async def test_what_a_process_holds_once_it_is_ready_is_left_out_of_collections_until_it_closes(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    task = asyncio.create_task(running.serve(stage("open_screening")))
+    await running.until_ready()
+    assert gc.get_freeze_count() > 0
+    running.stop.set()
+    await task
+    assert gc.get_freeze_count() == 0
 
 
 async def test_the_ready_file_names_the_port_on_which_metrics_are_served(tmp_path: Path) -> None:

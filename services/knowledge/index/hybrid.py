@@ -30,6 +30,7 @@ from tidegate.services.knowledge.index.fusion import LEAST_DEPTH, fuse_rankings
 from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
 from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
+from tidegate.services.knowledge.index.known_terms import KnownTerms
 from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
 from tidegate.services.knowledge.index.sources import DocumentSource
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
@@ -76,6 +77,7 @@ class HybridIndex:
         self._units: LRUCache[tuple[str, str], DocumentUnits] = LRUCache(2048)
         self._units_of = ""
         self._units_lock = threading.Lock()
+        self._terms = KnownTerms()
         self._thesaurus = Thesaurus.load(storage.path)
 
     @classmethod
@@ -238,7 +240,9 @@ class HybridIndex:
     def has_term(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
         with self._reader.reading() as now:
-            return now.keyword.has_term(term, language, partial(records.find_live, now.connection))
+            find_live = partial(records.find_live, now.connection)
+            look_up = partial(now.keyword.has_term, term, language, find_live)
+            return self._terms.has(now.head.version, term, language, look_up)
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""

@@ -6,14 +6,14 @@ Next: services/knowledge/safety_head.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead, relate
 from tidegate.services.stages.prefilter.encodings import decode_hidden
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 
-Classify = Callable[[str], Awaitable[IntentEstimate]]
+Classify = Callable[[str], IntentEstimate]
 SplitText = Callable[[str], Sequence[str]]
 ShareOdds = Callable[[float, int], float]
 AGREED = 0.1
@@ -49,9 +49,13 @@ class SafetyTier:
         An operating point of the head is where the site's threshold is; a text of several parts is no small talk. What
         the pack's intents alone take for unsafe or for distress counts where the head is at least `AGREED`: they know
         topics better than intentions.
+
+        Both run in one thread: a change of threads costs more than the head does.
         """
-        estimate = await classify(text)
-        found = await asyncio.to_thread(self.judge, text)
+        return await asyncio.to_thread(self._classify, classify, text)
+
+    def _classify(self, classify: Classify, text: str) -> IntentEstimate:
+        estimate, found = classify(text), self.judge(text)
         unsafe = _agree(estimate.unsafe, found.unsafe, self._thresholds.unsafe)
         distress = _agree(estimate.distress.probability, found.distress, self._thresholds.distress)
         chatting = _placed(relate(found.smalltalk, CHATTING), self._thresholds.smalltalk)

@@ -90,15 +90,6 @@ def test_all_threads_get_the_vector_that_one_gets_alone(embedder: Embedder) -> N
     assert found == [{text: embedder.embed(text).tobytes() for text in texts}] * 4
 
 
-@pytest.mark.anyio
-async def test_what_is_remembered_is_answered_without_a_thread_and_what_is_not_is_the_same(embedder: Embedder) -> None:
-    vector = await embedder.embed_soon("never seen before by anybody")
-    again = embedder.embed_soon("never seen before by anybody")
-    with pytest.raises(StopIteration) as ended:
-        again.send(None)
-    assert ended.value.value is vector
-
-
 def test_the_text_that_was_used_least_lately_is_forgotten() -> None:
     fresh = Embedder(MODELS / MODEL, cached=2)
     first, second = fresh.embed("first"), fresh.embed("second")

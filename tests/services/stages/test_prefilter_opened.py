@@ -152,8 +152,8 @@ async def test_a_text_is_no_likelier_to_be_unsafe_for_being_long(
 
 async def test_a_vault_token_is_read_as_the_word_for_its_kind(prepared: Settings) -> None:
     embedder, head = Embedder.load(MODELS), intent.IntentHead.load(StatePaths(prepared).intent_head)
-    tokens = await prefilter.classify(embedder, head, "I am <NAME_0123456789ab>, my <CARD_ba9876543210> is lost")
-    assert tokens == await prefilter.classify(embedder, head, "I am name, my card is lost")
+    tokens = prefilter.classify(embedder, head, "I am <NAME_0123456789ab>, my <CARD_ba9876543210> is lost")
+    assert tokens == prefilter.classify(embedder, head, "I am name, my card is lost")
 
 
 async def test_a_site_without_its_head_does_not_open_and_says_how_to_prepare_it(tmp_path: Path) -> None:

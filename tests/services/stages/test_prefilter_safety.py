@@ -44,7 +44,7 @@ def tier(**words: SafetyEstimate) -> SafetyTier:
     return SafetyTier(head, THRESHOLDS, detect, prefilter.split_parts, prefilter.spread)
 
 
-async def calm(_: str) -> IntentEstimate:
+def calm(_: str) -> IntentEstimate:
     return CALM
 
 
@@ -63,7 +63,7 @@ async def test_small_talk_takes_more_than_the_operating_point(found: float, chat
     assert (judged.smalltalk.probability >= THRESHOLDS.smalltalk) is chats
 
 
-async def alarmed(_: str) -> IntentEstimate:
+def alarmed(_: str) -> IntentEstimate:
     return IntentEstimate("harm", 0.9, 0.9, "assist", VerdictEstimate("danger", 0.7))
 
 
@@ -77,7 +77,7 @@ async def test_the_pack_s_alarm_counts_where_the_head_does_not_speak_against_it(
 
 
 async def test_a_verdict_stands_in_for_its_intents_and_what_is_no_number_stays_none() -> None:
-    async def broken(_: str) -> IntentEstimate:
+    def broken(_: str) -> IntentEstimate:
         return IntentEstimate("hours", 0.9, float("nan"), "assist")
 
     judged = await tier().classify(broken, "hello")
