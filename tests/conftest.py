@@ -23,6 +23,10 @@ hypothesis.settings.register_profile("untimed", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=150, help="How many seeds of the simulation are run.")
+
+
 def pytest_collection() -> None:
     """What is collected stays to the end: walking it again and again for garbage costs each worker a second."""
     gc.disable()

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay:replay_command", "Decide answers again by what was recorded of them."),
     "server": ("server:server", "Run a nats-server under systemd or in a container, and keep it up by its health."),
     "bisect": ("bisect:bisect_command", "Name the artefact whose change altered an answer."),
+    "sim": ("sim:sim", "Run the whole pipeline under faults on simulated time, or ask how much load a site carries."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "policy": ("policy:policy", "Check policies, test them, ask them, or say what past answers they would change."),
