@@ -67,7 +67,7 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     verdicts_mib: Mebibytes = 2048
     """What the hub answers, at both."""
     answers_mib: Mebibytes = 8192
-    """Answers with their receipts: about 2.6 million."""
+    """Answers with their receipts: about 2.6 million. Once half of it is full the oldest are archived."""
     dead_mib: Mebibytes = 1024
     """Dead letters, of which there should be few."""
     tokens_mib: Mebibytes = 256
@@ -109,6 +109,10 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What the hub answers, at both."""
     answers_s: Kept = 0
     """Answers with their receipts. For as long as one is kept, its request id gets no second one."""
+    archive_answers_after_s: Kept = 30 * DAY_S
+    """When answers move from their stream to the archive of the site, a file, where `trace` and clients find them
+    still; sooner where the stream is half full, but not within an hour. They are kept for `answers_s` in all. 0: there
+    is no archive, and a full stream of answers refuses new requests."""
     dead_s: Kept = 0
     """Dead letters: requests are sealed in them, all else has vault tokens."""
     tokens_s: Kept = 900

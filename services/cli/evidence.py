@@ -21,7 +21,9 @@ from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode, e
 from tidegate.schemas.message import Rid
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.fleet.answer_archive import find_archived
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.languages.words import say_recognised
 from tidegate.services.pipeline import WORKERS
 
@@ -53,13 +55,17 @@ def format_time(at_s: float) -> str:
 @click.argument("rid")
 @with_options("site", "tenant", "as_json")
 def trace(options: CommandOptions, rid: str) -> None:
-    """Print every fact of the request RID at a site, in order, with times; of any tenant unless one is named."""
+    """Print every fact of the request RID at a site, in order, with times; of any tenant unless one is named.
+
+    Of a request of long ago there is the answer, in the archive.
+    """
     try:
         msgspec.convert(rid, Rid)
     except msgspec.ValidationError:
         raise UnknownRequestError(f"{rid!r} is no request id", "an id is 1 to 64 of A-Z a-z 0-9 _ -") from None
     site = options.settings().site
     facts = query_site(options, lambda client: history(client, rid, options.tenant or "*", site))
+    facts += find_archived(StatePaths(options.settings()).answer_archive, rid, options.tenant or "*")
     if not facts:
         raise UnknownRequestError(f"{site} holds nothing of request {rid}")
     rows = [describe_fact(fact, facts[0].stored_at_s) for fact in facts]

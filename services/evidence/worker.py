@@ -175,6 +175,7 @@ class AuditWorker:
             at_ms=read_machine_clock().wall_ms,
             heads=heads,
             faults=self.faults.all(),
+            followed=dict(self._log.cursors),
         )
         METRICS.size.set(status.size)
         METRICS.signed.set(status.signed)

@@ -20,7 +20,8 @@ STALE_MS = 60_000
 class AuditStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The log of one domain: its entries, how many of them are under a signed head, how many under a head that the hub
     has witnessed (at the hub: none is, its sites know its heads). `heads` are the sizes of the logs that it knows of,
-    by domain; `faults` what is wrong, the log of another domain included."""
+    by domain; `faults` what is wrong, the log of another domain included; `followed` the last sequence of each stream
+    that is logged."""
 
     domain: str
     size: int = 0
@@ -29,6 +30,7 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     at_ms: int = 0
     heads: dict[str, int] = {}
     faults: tuple[str, ...] = ()
+    followed: dict[str, int] = {}
 
 
 def read_audit_status(directory: Path) -> AuditStatus | None:

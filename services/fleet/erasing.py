@@ -5,6 +5,7 @@ which destroys the key; services/cli/privacy.py, which logs the certificate."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,8 +22,10 @@ from tidegate.schemas import Asked, TidegateError, decode, replace
 from tidegate.schemas.hub_subjects import claims_of
 from tidegate.schemas.privacy import ErasureCertificate
 from tidegate.schemas.subjects import ASKS, CLAIMS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
+from tidegate.services.fleet.answer_archive import ARCHIVE, erase_archived, find_archived
 from tidegate.services.fleet.asked_index import AskersRequests, requests_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, find_server, read_endpoints
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.privacy.faults import TamperedError
 from tidegate.services.privacy.sealing import unseal_request
@@ -39,7 +42,8 @@ class NotErasedError(TidegateError, RuntimeError):
 async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCertificate:
     """Erase everything of an asker at `settings.site`, and at the hub where it is on this machine.
 
-    Raises `FleetNotRunningError`, `UnreachableError`, `JetStreamApiError`, `NotErasedError`, and as `open_vault`.
+    Raises `FleetNotRunningError`, `UnreachableError`, `JetStreamApiError`, `NotErasedError`, `ArchiveUnreadableError`,
+    and as `open_vault`.
     """
     with closing(open_vault(settings)) as vault:
         async with connect(find_server(settings), settings.site) as site:
@@ -47,6 +51,9 @@ async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCer
             sealed = await _sealed_requests(site, tenant, held.rids)
             erased = vault.erase(tenant, held.asker)
             deleted, left = await _erase_messages(settings, site, tenant, held.rids)
+            # Behind the stream: what is on its way into the archive is read of that under the archive's own lock.
+            archived = await asyncio.to_thread(erase_archived, StatePaths(settings).answer_archive, tenant, held.rids)
+            deleted |= {f"{settings.site}/{ARCHIVE}": archived} if archived else {}
             await _check_gone(settings, site, tenant, held)
         if any(_opens(vault, asked) for asked in sealed):
             raise NotErasedError("a sealed request of the asker still opens")
@@ -62,7 +69,9 @@ def erase_from_vault(settings: Settings, tenant: str, asker: str) -> ErasureCert
         digest = vault.digest_of_asker(tenant, asker, "")
         held = AskersRequests(digest, tuple(vault.requests_of(tenant, digest)))
         erased = vault.erase(tenant, digest)
-    return replace(_certificate(settings, tenant, held, erased), left={settings.site: 0})
+    archived = erase_archived(StatePaths(settings).answer_archive, tenant, held.rids)
+    deleted = {f"{settings.site}/{ARCHIVE}": archived} if archived else {}
+    return replace(_certificate(settings, tenant, held, erased), deleted=deleted, left={settings.site: 0})
 
 
 async def erase_at_hub(settings: Settings, certificate: ErasureCertificate) -> dict[str, int]:
@@ -164,6 +173,8 @@ async def _check_gone(settings: Settings, site: Any, tenant: str, held: AskersRe
                 continue
             if any(is_of(stored, tenant) for stored in found):
                 raise NotErasedError(f"{source.stream} still holds {source.filter}")
+        if await asyncio.to_thread(find_archived, StatePaths(settings).answer_archive, rid, tenant):
+            raise NotErasedError(f"the archive still holds {rid}")
 
 
 def certificate_bytes(certificate: ErasureCertificate) -> bytes:

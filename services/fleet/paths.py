@@ -52,6 +52,11 @@ class StatePaths:
         self._applications = settings.applications_file
 
     @property
+    def answer_archive(self) -> Path:
+        """Answers that have left their stream."""
+        return self.home / "archive" / "answers.sqlite"
+
+    @property
     def access_keys(self) -> Path:
         """The access keys of this machine's sites, as digests."""
         return self.keys / "access.json"

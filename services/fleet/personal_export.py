@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -15,9 +17,11 @@ from tidegate.brokers.jetstream.history import messages
 from tidegate.schemas import Asked, Published, decode
 from tidegate.schemas.privacy import ExportedRequest, ExportedValue, PersonalExport
 from tidegate.schemas.subjects import ANSWERS, ASKS
+from tidegate.services.fleet.answer_archive import ARCHIVE, find_archived
 from tidegate.services.fleet.asked_index import requests_of
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.fleet.erasing import is_of, sources_at
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.privacy.faults import ErasedError
 from tidegate.services.privacy.sealing import unseal_request
@@ -36,7 +40,8 @@ async def export_asker(settings: Settings, tenant: str, asker: str) -> PersonalE
             held = await requests_of(site, vault, tenant, asker)
             values = vault.held(tenant, held.asker)
             by_token = {each.token: each.value for each in values}
-            reader = _Reader(site, settings.site, tenant, vault, lambda token: by_token.get(token, token))
+            archive = StatePaths(settings).answer_archive
+            reader = _Reader(site, settings.site, tenant, vault, archive, lambda token: by_token.get(token, token))
             requests = [await _request(reader, rid) for rid in held.rids]
     return PersonalExport(
         site=settings.site,
@@ -58,6 +63,7 @@ class _Reader(NamedTuple):
     site: str
     tenant: str
     vault: Vault
+    archive: Path
     value_of: ValueOf
 
 
@@ -69,9 +75,10 @@ async def _request(reader: _Reader, rid: str) -> ExportedRequest:
         except TopologyMissingError:  # TOKENS, which a restart of the server has lost
             continue
         found += [each for each in stored if is_of(each, reader.tenant)]
+    found += await asyncio.to_thread(find_archived, reader.archive, rid, reader.tenant)
     held_in = dict(Counter(stored.stream for stored in found))
     asked = next((decode(stored.data, Asked) for stored in found if stored.stream == ASKS), None)
-    answer = next((decode(stored.data, Published) for stored in found if stored.stream == ANSWERS), None)
+    answer = next((decode(stored.data, Published) for stored in found if stored.stream in (ANSWERS, ARCHIVE)), None)
     exported = ExportedRequest(rid=rid, held_in=held_in, **_words_of(reader.vault, asked))
     if answer is None:
         return exported

@@ -139,8 +139,9 @@ def _site_sync(site: str) -> UserRole:
         SYNC,
         (
             subjects.dead_letter(SYNC, "*"),
-            *may.inspects(*streams),
-            *may.looks_up(*streams),
+            *may.inspects(*streams, ANSWERS),
+            *may.looks_up(*streams, ANSWERS),
+            may.erases(ANSWERS),  # what it has archived
             *may.keeps_mirrors(),
             f"$JS.API.STREAM.PURGE.{EDITS}",
             *may.makes_sync_consumer(CORPUS, ARTEFACTS),

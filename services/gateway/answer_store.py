@@ -1,20 +1,31 @@
 """Reads what the site has stored about one request: the request, its answer, its dead letter.
 
-All by direct gets under exact subjects, so that no tenant sees another's; next: ticket.py, ingress.py."""
+All by direct gets under exact subjects, and of the archive by tenant, so that no tenant sees another's. Next:
+ticket.py, ingress.py; services/fleet/answer_archive.py."""
 
 from __future__ import annotations
+
+import asyncio
+from pathlib import Path
 
 from tidegate.brokers.base import Bus
 from tidegate.schemas import PIPELINE, Asked, Published, UnreadableError, decode
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, dead_letter
+from tidegate.services.fleet.answer_archive import find_archived
 from tidegate.services.pipeline import STAGES
+from tidegate.services.privacy.vault import Vault
+
+UNKNOWN = "-"
+"""Whose a request is that nobody was noted as the asker of; no digest is equal to it."""
 
 
 class AnswerStore:
     """The stored side of a request, by tenant and request id."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, archive: Path, vault: Vault) -> None:
         self._bus = bus
+        self._archive = archive
+        self._vault = vault
 
     async def request(self, tenant: str, rid: str) -> Asked | None:
         """The request as it was stored, sealed. Raises `OSError` when the store cannot be read."""
@@ -24,10 +35,36 @@ class AnswerStore:
     async def answer(self, tenant: str, rid: str) -> Published | None:
         """The stored answer; None when there is none, or none can be read now."""
         try:
-            data = await self._bus.last(ANSWERS, f"answers.{tenant}.{rid}")
+            return await self._answer(tenant, rid)
         except OSError:
             return None
+
+    async def known(self, tenant: str, rid: str, asker: str) -> Asked | None:
+        """The request as it was stored; where only its answer is left, what is known of it: no words, and the `asker`,
+        a digest, where the vault has noted it as theirs. An id is answered once, for ever. Raises `OSError` when the
+        store cannot be read."""
+        stored = await self.request(tenant, rid)
+        if stored is not None or (answer := await self._answer(tenant, rid)) is None:
+            return stored
+        return Asked(
+            tenant=tenant,
+            rid=rid,
+            site=answer.site,
+            text="",
+            session=self._vault.digest_of_session(tenant, asker, "", rid),
+            asker=asker if self._vault.requests_of(tenant, asker, rid) else UNKNOWN,
+            asked_at_ms=answer.asked_at_ms,
+            deadline_at_ms=answer.deadline_at_ms,
+        )
+
+    async def _answer(self, tenant: str, rid: str) -> Published | None:
+        data = await self._bus.last(ANSWERS, f"answers.{tenant}.{rid}")
+        if data is None:
+            data = await asyncio.to_thread(self._archived, tenant, rid)
         return None if data is None else decode(data, Published)
+
+    def _archived(self, tenant: str, rid: str) -> bytes | None:
+        return next((stored.data for stored in find_archived(self._archive, rid, tenant)), None)
 
     async def is_dead(self, tenant: str, rid: str) -> bool:
         """Whether a stage dead-lettered the request. Raises `OSError` when the store cannot be read."""

@@ -20,6 +20,7 @@ from tidegate.schemas import Asked, Published, Refused, decode
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import LIVE_ANSWERS, LIVE_DEAD, rid_of
 from tidegate.services.answering.instructions import InstructionGate
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.admission import admit, caller_of_asker, find_fault, words_of
 from tidegate.services.gateway.answer_store import AnswerStore, tenant_in
 from tidegate.services.gateway.client_stream import ClientStreams
@@ -79,7 +80,7 @@ class Ingress:
         self._vault = vault
         self._clock = clock
         self._grace_s = limits.grace_s
-        self._store = AnswerStore(bus)
+        self._store = AnswerStore(bus, StatePaths(settings).answer_archive, vault)
         self._instructions = InstructionGate(settings, bus)
 
     async def open(self) -> None:
@@ -144,11 +145,11 @@ class Ingress:
             raise RequestRefusedError(refusal("unknown_tenant", rid, tenant=tenant))
         caller = caller_of_asker(asker)
         self._check_room(tenant, caller, rid)
+        digest = self._vault.digest_of_asker(tenant, asker, rid)
         try:
-            earlier = await self._store.request(tenant, rid)
+            earlier = await self._store.known(tenant, rid, digest)
         except OSError as error:
             raise RequestRefusedError(refusal("unavailable", rid, why=NO_STORE)) from error
-        digest = self._vault.digest_of_asker(tenant, asker, rid)
         if earlier is None or not secrets.compare_digest(earlier.asker, digest):
             raise RequestRefusedError(refusal("unknown_request", rid))
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
@@ -192,7 +193,7 @@ class Ingress:
         if self.room.may_store():
             return
         try:
-            is_stored = asked.rid and await self._store.request(asked.tenant, asked.rid) is not None
+            is_stored = asked.rid and await self._store.known(asked.tenant, asked.rid, "") is not None
         except OSError as error:
             raise RequestRefusedError(refusal("unavailable", asked.rid, why=NO_STORE)) from error
         if not is_stored:
@@ -213,7 +214,7 @@ class Ingress:
 
     async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Asked:
         """Store a request, or find it stored by the same asker; as it is stored."""
-        earlier = await self._store.request(asked.tenant, asked.rid) if may_exist else None
+        earlier = await self._store.known(asked.tenant, asked.rid, asked.asker) if may_exist else None
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
             key = f"{asked.tenant}.{asked.rid}"
@@ -222,7 +223,7 @@ class Ingress:
             earlier = await self._store.request(asked.tenant, asked.rid)
         if earlier is not None:
             await self._rejoin(asked, earlier)
-        return earlier or asked
+        return earlier if earlier is not None and earlier.sealed else asked
 
     async def _publish(self, asked: Asked, key: str, traceparent: str) -> bool:
         await self._take_turn(asked)
@@ -267,7 +268,10 @@ class Ingress:
             raise RequestRefusedError(refusal("dead", asked.rid))
 
     def _says_the_same(self, earlier: Asked, asked: Asked) -> bool:
-        """Whether two requests of one asker have the same words; those of one that was erased are no one's."""
+        """Whether two requests of one asker have the same words; those of one that was erased are no one's, and of one
+        of which only the answer is left nobody knows them."""
+        if not earlier.sealed:
+            return True
         try:
             old, new = unseal_request(self._vault, earlier), unseal_request(self._vault, asked)
         except ErasedError:

@@ -237,10 +237,10 @@ class Vault:
             changes.note("DELETE FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
         self._file.overwrite_deleted()
 
-    def requests_of(self, tenant: str, asker: str) -> list[str]:
-        """The ids of an asker's requests, as far as they were noted."""
-        rows = self._file.rows("SELECT rid FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
-        return [rid for (rid,) in rows]
+    def requests_of(self, tenant: str, asker: str, *rid: str) -> list[str]:
+        """The ids of an asker's requests, as far as they were noted; with a `rid` that one, where it is theirs."""
+        query = "SELECT rid FROM asked WHERE tenant = ? AND asker = ?" + " AND rid = ?" * len(rid)
+        return [found for (found,) in self._file.rows(query, tenant, asker, *rid)]
 
     def _take_over(self, old: Sequence[OldValue]) -> None:
         """Values of the first version keep their tokens, which have no session."""

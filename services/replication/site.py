@@ -18,6 +18,7 @@ from tidegate.schemas.message import replace
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import SnapshotManifest
 from tidegate.services.fleet.apply import ArtefactFiles
+from tidegate.services.fleet.archiving import EVERY_S, AnswerArchiver
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.author_keys import keep_known_keys
 from tidegate.services.fleet.paths import StatePaths
@@ -61,7 +62,8 @@ async def open_site_worker(settings: Settings, bus: Bus) -> AsyncIterator[SiteSy
             async with open_replication(settings, bus, parts) as site:
                 assert isinstance(site, SiteSync)  # the settings are a site's
                 readmission = Loop("incarnation", partial(readmit, site, trust), 60.0, site.faults)
-                async with running([*worker.loops(site.faults), readmission]):
+                archive = Loop("archive", AnswerArchiver(settings, bus).work, EVERY_S, site.faults)
+                async with running([*worker.loops(site.faults), readmission, archive]):
                     yield site
         finally:
             worker.close()
