@@ -79,6 +79,8 @@ class Stage:
     concurrency: int = 32
     timeout_s: float = 10.0
     retry: Retry = field(default_factory=Retry)
+    shows: bool = False
+    """Whether clients see what its handler does: then it begins only once what it reads is stored."""
 
     def sources(self, domain: str) -> tuple[Source, ...]:
         """Where a worker of `domain` reads what the stage accepts, each stream and filter once."""

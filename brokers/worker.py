@@ -44,11 +44,12 @@ async def settle(
     At every try a handler must return the same outputs in number and order: their ids rest on it.
     """
     observer.on_start(stage, delivery)
-    waited_s, began_s, worked_s = max(0.0, time.time() - delivery.stored_at_s), time.monotonic(), 0.0
+    worked_s = 0.0
     outcome: DeliveryOutcome
     failure: BaseException | None = None
     try:
         message = await read(stage, handle, delivery)
+        waited_s, began_s = max(0.0, time.time() - delivery.stored_at_s), time.monotonic()
         with keep_alive(delivery):
             try:
                 outputs = await once_there_is_room(lambda: work(stage, handle, message))
@@ -107,8 +108,8 @@ async def take(
 
 async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
     """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement, or
-    where the message is not of the subject that it came under: the server has checked who may publish there; and what
-    a `ScreenedHandler` raises."""
+    where the message is not of the subject that it came under: the server has checked who may publish there;
+    `DeliveryWithdrawnError` where it was handed over and is not stored; and what a `ScreenedHandler` raises."""
     if COPIED in delivery.headers:
         raise RejectError("a copy of a stored message, which somebody had the server publish here")
     if delivery.attempt > stage.retry.attempts:
@@ -116,6 +117,8 @@ async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
     if isinstance(handle, ScreenedHandler):
         return await handle.screen(delivery.subject, delivery.headers, delivery.data)
     if isinstance(delivery, HandedDelivery):
+        if stage.shows:
+            await delivery.stored()  # else a process that ends here has shown what nothing that is stored bears out
         return delivery.message
     message: Message = decode(delivery.data, *stage.accepts)
     if not belongs_under(message, delivery.subject):

@@ -47,6 +47,7 @@ STAGES: tuple[Stage, ...] = (
         (Published,),
         "tidegate.services.stages.publisher:open",
         concurrency=64,
+        shows=True,
     ),
 )
 

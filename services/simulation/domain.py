@@ -33,9 +33,13 @@ class SimulatedConsumer(Consumer):
         """Also what has come to its end meanwhile: a server sends what it has not heard the end of."""
         delivery = MemoryDelivery(self, stored, attempt)
         if after_s:
-            asyncio.get_running_loop().call_later(after_s, self.queue.put_nowait, delivery)
+            asyncio.get_running_loop().call_later(after_s, self._queue_up, delivery)
         else:
-            self.queue.put_nowait(delivery)
+            self._queue_up(delivery)
+
+    def _queue_up(self, delivery: MemoryDelivery) -> None:
+        self.queue.append(delivery)
+        self.wake()
 
 
 class SimulatedDomain(MemoryBus):

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from tidegate.brokers import worker
 from tidegate.brokers.base import Bus, StoreStuckError
+from tidegate.brokers.handover import HandOver
 from tidegate.brokers.stage import Handler, Stage
 from tidegate.services.simulation.draws import FaultDraws
 from tidegate.services.simulation.journal import Journal
@@ -102,9 +103,10 @@ class SimulatedProcess:
             opened = [
                 (stage, await stack.enter_async_context(self._open_stage(stage, bus, life))) for stage in self.stages
             ]
+            together = HandOver(bus)
             async with asyncio.TaskGroup() as working:
                 for stage, handler in opened:
-                    working.create_task(worker.run(stage, handler, bus, life.stop))
+                    working.create_task(worker.run(stage, handler, together, life.stop))
 
 
 def is_full(error: BaseException) -> bool:

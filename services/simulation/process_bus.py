@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from tidegate.brokers.base import Acknowledged, Delivery, StoreStuckError
+from tidegate.brokers.base import Acknowledged, Delivery, StoreOutcome, StoreStuckError
 from tidegate.brokers.memory.bus import Listener, Responder
 from tidegate.brokers.memory.consumer import MemoryDelivery, MemoryInbox
 from tidegate.brokers.service import MicroService
@@ -53,6 +53,9 @@ class ProcessDelivery:
         self._bus = bus
         self._number = bus.journal.next()
 
+    async def stored(self) -> str:
+        return self.position
+
     async def ack(self) -> None:
         await self._bus.life.pause()
         if self._settles("ack") and not self._bus.draws.loses_ack():
@@ -86,14 +89,22 @@ class ProcessInbox:
         self._stage = stage
         self._bus = bus
 
-    async def next(self, wait_s: float = 0.2) -> ProcessDelivery | None:
+    def put(self, delivery: Delivery) -> None:
+        """See `Inbox`."""
+        self._inner.put(delivery)
+
+    async def next(self, wait_s: float = 0.2) -> Delivery | None:
         """See `Inbox`."""
         found = await self._inner.next(wait_s)
         if found is None or self._bus.life.is_dead:
             return None
-        delivery = ProcessDelivery(found, self._stage, self._bus)
+        delivery = ProcessDelivery(found, self._stage, self._bus) if isinstance(found, MemoryDelivery) else found
         await self._bus.life.pause()
         return delivery
+
+    async def hand_back(self) -> None:
+        """Give up what was put and not taken."""
+        await self._inner.hand_back()
 
 
 class ProcessBus:
@@ -115,18 +126,28 @@ class ProcessBus:
 
     async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`. Raises `StoreStuckError` while the disk is full."""
+        return (await self.store(message, id=id, headers=headers)).is_new
+
+    async def store(self, message: Message, *, id: str, headers: Mapping[str, str]) -> StoreOutcome:
+        """See `Broker`. Raises as `publish`."""
         await self.life.pause()
         await self._reach_disk()
         is_unsure = self.draws.loses_confirmation()
         if not is_unsure or self.draws.is_stored_unconfirmed():
-            is_fresh = await self._shared.publish(message, id=id, headers=headers)
+            outcome = await self._shared.store(message, id=id, headers=headers)
         if is_unsure:
             await asyncio.sleep(UNSURE_S)
             raise TimeoutError("the stream has not confirmed it")
         subject, cause = subject_of(message, self.domain), headers.get("Tidegate-Cause", "")
-        self.journal.published.append(PublishedEvent(self.journal.next(), self.domain, subject, id, cause, is_fresh))
+        self.journal.published.append(
+            PublishedEvent(self.journal.next(), self.domain, subject, id, cause, outcome.is_new)
+        )
         await self.life.pause()
-        return is_fresh
+        return outcome
+
+    def id_of(self, name: str) -> str:
+        """See `Broker`; here an id is its name."""
+        return name
 
     async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`."""
@@ -149,7 +170,11 @@ class ProcessBus:
     async def subscribe(self, stage: Stage) -> AsyncIterator[ProcessInbox]:
         """See `Broker`."""
         await self.life.pause()
-        yield ProcessInbox(self._shared.inbox(stage), stage.name, self)
+        inbox = ProcessInbox(self._shared.inbox(stage), stage.name, self)
+        try:
+            yield inbox
+        finally:
+            await inbox.hand_back()
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`; what is at the hub is asked over the link."""
