@@ -157,12 +157,25 @@ def improved(escalations: Sequence[JudgedEscalation], point: float, hub_point: f
     return 100 * sum(each.hub.rank == 0 and each.hub.log_odds > hub_point for each in unsure) / max(1, len(unsure))
 
 
+def abstention(judged: Sequence[JudgedQuestion], point: float) -> dict[str, float]:
+    """Abstention correctness, per cent: of what is abstained from, what would have been wrong; of what would have been
+    wrong, what is abstained from."""
+    made = [each.log_odds <= point for each in judged]
+    due = [not (each.is_answerable and each.rank == 0) for each in judged]
+    right = sum(one and other for one, other in zip(made, due, strict=True))
+    return {
+        "abstentions_right": 100 * right / max(1, sum(made)),
+        "abstained_where_due": 100 * right / max(1, sum(due)),
+    }
+
+
 def figures(judged: Judged, escalations: Sequence[JudgedEscalation]) -> dict[str, tuple[float, ...]]:
     """What the bars of the bench look at."""
     ours = judged["ours"]
     point = operating_point(ours)
     hub_point = operating_point([each.hub for each in escalations])
     found = {name: (value,) for name, value in shares(ours, point).items()}
+    found |= {name: (value,) for name, value in abstention(ours, point).items()}
     found |= {f"risk_at_{coverage:.0%}": (risk_at(ours, coverage),) for coverage in COVERAGES}
     return {
         **found,
@@ -196,6 +209,8 @@ def entry(data: Path) -> Entry:
             Bar(samples="right_or_offered", quantile=0.0, target=Target("≥", 60), unit="%"),
             Bar(samples="escalations_improved", quantile=0.0, target=Target("≥", 10), unit="%"),
             Bar(samples="auc", quantile=0.0, unit="%"),
+            Bar(samples="abstentions_right", quantile=0.0, unit="%"),
+            Bar(samples="abstained_where_due", quantile=0.0, unit="%"),
             *(Bar(samples=f"risk_at_{coverage:.0%}", quantile=1.0, unit="%") for coverage in COVERAGES),
             Bar(samples="read_ms", quantile=0.5),
             Bar(samples="read_ms", quantile=0.95),

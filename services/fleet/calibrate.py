@@ -31,6 +31,8 @@ from tidegate.services.knowledge.reader.tuning import (
     tuning_directory,
 )
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tidegate.services.languages.risk_words import RISK_CLASSES, find_risks
+from tidegate.services.policies.high_risk import STRICTER
 from tidegate.services.settings import Settings
 
 WITHOUT_INTENT: Workload = "assist"
@@ -162,16 +164,18 @@ def _tune(job: CalibrationJob, units: UnitReader, progress: ProgressReporter) ->
 
 
 def _find_classes(pack: Pack, units: UnitReader, paths: StatePaths, progress: ProgressReporter) -> list[set[str]]:
-    """For each calibration question its classes: the intent that a site would find, and that one's workload."""
+    """For each calibration question its classes: the intent that a site would find, that one's workload, and those of
+    high risk that its words are of."""
+    risks = [set(find_risks(question.text, question.language)) for question in pack.calibration]
     if not pack.intents:
-        return [{WITHOUT_INTENT} for _ in pack.calibration]
+        return [{WITHOUT_INTENT, *own} for own in risks]
     progress.start("intents", len(pack.calibration))
     paths.home.mkdir(parents=True, exist_ok=True)
     head = prepare_intents(pack, units.embedder, paths.intent_head)
     found = []
-    for question in pack.calibration:
+    for question, own in zip(pack.calibration, risks, strict=True):
         intent = head.predict(units.embedder.embed(question.text)).intent
-        found.append({intent, head.workloads[intent]})
+        found.append({intent, head.workloads[intent], *own})
         progress.step()
     return found
 
@@ -200,7 +204,8 @@ def _calibrate_domain(
     if job.is_kept:
         keep_confidence(paths.pack, job.tenant, domain, fitted.calibration)
     groups = group_answers(job.pack, domain, classes, fitted.answers)
-    rows = control_risk(fitted.answers, groups, job.risk)
+    strict = {f"{_CLASS} {name}": job.risk * STRICTER for name in RISK_CLASSES}
+    rows = control_risk(fitted.answers, groups, job.risk, strict)
     return DomainRisk(domain=name, fit=fitted.calibration.fit, rows=tuple(rows))
 
 
@@ -230,13 +235,13 @@ def group_answers(
 
 
 def _choose_thresholds(domains: Sequence[DomainRisk]) -> tuple[float, dict[str, float], tuple[str, ...]]:
-    """For all questions, and for each class that has questions enough, one threshold that serves both ends, because a
-    policy does not know who answered: the higher one. And the classes that have too few."""
+    """For all questions, for each class of high risk, and for each that has questions enough, one threshold that serves
+    both ends, because a policy does not know who answered: the higher one. And the classes that have too few."""
     highest: dict[str, float] = {}
     without: set[str] = set()
     for row in (row for domain in domains for row in domain.rows if row.group.split()[0] in ("all", _CLASS)):
         name = row.group.removeprefix(f"{_CLASS} ")
-        if row.from_group or row.threshold is None:
+        if row.threshold is None or (row.from_group and name not in RISK_CLASSES):
             without.add(name)
         else:
             highest[name] = max(row.threshold, highest.get(name, 0.0))

@@ -10,6 +10,7 @@ from typing import get_args
 from tidegate.schemas import Workload
 from tidegate.schemas.pack import LabelledQuestion, Pack, is_held
 from tidegate.services.knowledge.index.markdown import find_blocks
+from tidegate.services.languages.risk_words import RISK_CLASSES
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.replies import shipped_replies
@@ -32,8 +33,9 @@ def list_classes(policy: Policy) -> dict[str, Set[str]]:
     """The intents and workloads that a policy names, by the key under which it does."""
     return {
         "no_suggestions": policy.no_suggestions,
+        "high_risk": policy.high_risk,
         **policy.writing,
-        "class_thresholds": policy.class_thresholds.keys(),
+        "class_thresholds": policy.class_thresholds.keys() - RISK_CLASSES,
         "residency": policy.boundaries.residency.keys() - {OTHERS},
     }
 

@@ -15,6 +15,7 @@ from tidegate.services.policies.case import Case
 from tidegate.services.policies.crossings import explain_stay, find_crossings, name_refusal
 from tidegate.services.policies.evidence_only import RULE, keep_to_evidence
 from tidegate.services.policies.facts import ConditionFailedError
+from tidegate.services.policies.high_risk import judge_risk
 from tidegate.services.policies.obligations import find_notices
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.sources import judge_sources
@@ -138,7 +139,7 @@ def find_permissions(case: Case, policies: Sequence[Policy]) -> tuple[tuple[Deci
     """The decisions by which the answer passes, and those by which it falls short."""
     if not case.answer.text.strip():
         return (), (Decision("answer", "abstain", "there is no answer"),)
-    found: list[Decision] = [*_judge_draft(case)]
+    found: list[Decision] = [*_judge_draft(case), *judge_risk(case, policies)]
     for policy in policies:
         found += _judge_permissions(case, policy)
         for name, (threshold, least) in policy.thresholds_for(case.question).items():

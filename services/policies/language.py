@@ -26,7 +26,8 @@ from tidegate.services.policies.version import canonical_policy, version_of
 from tidegate.services.policies.writing import WRITING
 
 NO_SUGGESTIONS = "no_suggestions"
-CLASSES = (NO_SUGGESTIONS, *WRITING)
+HIGH_RISK = "high_risk"
+CLASSES = (NO_SUGGESTIONS, HIGH_RISK, *WRITING)
 """Keys that list intents and workloads."""
 CLASS_THRESHOLDS = "class_thresholds"
 LISTED = ("allow", "transform", "block")
@@ -100,8 +101,8 @@ class _PolicyReader(NodeReader):
         boundaries = read_boundaries(self, fields)
         obligations = read_obligations(self, fields.get(OBLIGATIONS))
         self._check_cost(rules.values(), obligations)
-        is_said = any(each.names for each in rules.values()) or thresholds or of_classes or sources.rule
-        if not self.faults and not (is_said or not boundaries.is_empty or obligations):
+        parts = (*(each.names for each in rules.values()), thresholds, of_classes, sources.rule, classes[HIGH_RISK])
+        if not self.faults and not (any(parts) or not boundaries.is_empty or obligations):
             self.fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
         verbs = {part: tuple(rules[part].verbs) if not self.faults else () for part in LISTED}
         signed = {REQUIRE_SIGNED: sources.require_signed, TRUSTED_SIGNERS: tuple(sources.trusted)}
@@ -116,6 +117,7 @@ class _PolicyReader(NodeReader):
             abstain_thresholds=_with_verbs(thresholds),
             class_thresholds={name: _with_verbs(each) for name, each in of_classes.items()},
             no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
+            high_risk=frozenset(classes[HIGH_RISK]),
             sources=sources,
             writing={key: frozenset(classes[key]) for key in WRITING},
             when={f"{part}/{name}": each for part in LISTED for name, each in rules[part].when.items()},

@@ -62,6 +62,8 @@ class Policy:
     """For intents and workloads their own thresholds, in place of those of `abstain_thresholds`."""
     no_suggestions: frozenset[str] = frozenset()
     """The intents and workloads whose abstentions come without the nearest passages."""
+    high_risk: frozenset[str] = frozenset()
+    """The intents and workloads that are of high risk beside the shipped classes; see `high_risk`."""
     sources: SourceRules = field(default_factory=SourceRules)
     """Whose documents an answer may rest on."""
     writing: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -58,6 +58,7 @@ def measure_strictness(policy: Policy, versions: Sequence[Policy]) -> dict[str, 
         own = {**policy.abstain_thresholds, **policy.class_thresholds.get(name, {})}
         rules |= {f"{name}/{score}": round(least * MICRO) for score, (_, least) in own.items()}
     rules |= {f"no_suggestions/{name}": 1 for name in policy.no_suggestions}
+    rules |= {f"high_risk/{name}": 1 for name in policy.high_risk}
     for key in sorted({key for version in versions for key in version.writing}):
         listed = {name for version in versions for name in version.writing.get(key, ())}
         rules |= {f"not {key}/{name}": 1 for name in sorted(listed - policy.writing.get(key, frozenset()))}

@@ -14,6 +14,7 @@ import msgspec
 SHARES = (0.2, 0.4, 0.6, 0.8)
 """Coverages at which the risk is told."""
 _DIGITS = 1000
+NONE_STRICTER: Mapping[str, float] = {}
 """A threshold is rounded up to so many parts of one."""
 
 
@@ -81,12 +82,20 @@ def describe_group(group: str, answers: Sequence[JudgedAnswer], threshold: float
 
 
 def control_risk(
-    all_of_them: Sequence[JudgedAnswer], groups: Mapping[str, Sequence[JudgedAnswer]], risk: float
+    all_of_them: Sequence[JudgedAnswer],
+    groups: Mapping[str, Sequence[JudgedAnswer]],
+    risk: float,
+    stricter: Mapping[str, float] = NONE_STRICTER,
 ) -> list[RiskRow]:
-    """A row for all questions, then one for each group; one with too few questions has the threshold of all."""
+    """A row for all questions, then one for each group; one with too few questions has the threshold of all.
+
+    `stricter` names groups that hold a lower risk of their own, where there are too few of them all questions do.
+    """
     common = find_threshold(all_of_them, risk)
     rows = [describe_group("all", all_of_them, common)]
     for group, answers in groups.items():
-        own = find_threshold(answers, risk)
-        rows.append(describe_group(group, answers, common if own is None else own, "all" if own is None else ""))
+        bound = stricter.get(group, risk)
+        own = find_threshold(answers, bound)
+        shared = common if group not in stricter else find_threshold(all_of_them, bound)
+        rows.append(describe_group(group, answers, shared if own is None else own, "all" if own is None else ""))
     return rows

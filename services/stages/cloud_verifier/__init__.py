@@ -23,6 +23,7 @@ from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
+from tidegate.services.stages.cloud_verifier.abstentions import AbstentionMetrics
 from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
@@ -39,6 +40,7 @@ from tidegate.sync.trust.site_records import SiteRecords
 
 CLAIM_METRICS = ClaimMetrics()
 """One for the process, as the registry is."""
+ABSTENTIONS = AbstentionMetrics()
 
 
 @asynccontextmanager
@@ -63,9 +65,13 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
         async def judge(escalated: Escalated) -> list[Message]:
             sure_from = readings.of(escalated.tenant).settings.drafter.least_confidence
-            return await verify(
+            [verified] = await verify(
                 escalated, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from
             )
+            found = verified.answer
+            is_sure = bool(found.text) and found.confidence >= sure_from(escalated.question)
+            ABSTENTIONS.count(escalated, verified, is_sure=is_sure)
+            return [verified]
 
         claims = Claims(bus, judge, CLAIM_METRICS.count)
         flight = SingleFlight(claims.verdict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tidegate.schemas import Answer, Artefact, Escalated, Message, Question, Suggestion, Verified
+from tidegate.schemas import Answer, Artefact, Escalated, Question, Suggestion, Verified
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
@@ -23,7 +23,7 @@ async def verify(
     suggest: FindSuggestions,
     sure_from: Callable[[Question], float],
     extract: Backend = extract_at_hub,
-) -> list[Message]:
+) -> list[Verified]:
     """The cloud's verdict on one escalated question, with the nearest passages where its confidence is less than the
     question needs, which `sure_from` says: the site may abstain then."""
     is_extraction = escalated.question.workload == "extract"

@@ -26,6 +26,7 @@ from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.planning.planner import with_evidence
+from tidegate.services.policies.high_risk import least_confidence
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.drafter.answer_cache import AnswerCache
@@ -80,10 +81,15 @@ async def publish_partial(bus: Bus, partial: Partial) -> None:
 
 
 def rules_of(reading: TenantReading | None, settings: Settings) -> EscalationRules:
-    """When the hub is asked, by the settings and by what no corpus of the pack answers."""
+    """When the hub is asked: by the settings, by the risk of the question, by what no corpus of the pack answers."""
     if reading is None:
         return EscalationRules(settings.drafter.least_confidence)
-    return EscalationRules(reading.settings.drafter.least_confidence, reading.reader.hopeless)
+    usual, policies = reading.settings.drafter.least_confidence, reading.policies
+
+    def needed(question: Question) -> float:
+        return max(usual(question), least_confidence(question, policies))
+
+    return EscalationRules(needed, reading.reader.hopeless)
 
 
 def detector_of(readings: TenantParts[TenantReading], settings: Settings, tenant: str) -> Detector:

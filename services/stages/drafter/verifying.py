@@ -19,6 +19,7 @@ from tidegate.services.planning.degradation import allowance_ms
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.evaluation import find_blocks
 from tidegate.services.policies.facts import Circumstances
+from tidegate.services.policies.high_risk import CHECK, risks_of
 from tidegate.services.policies.policy import Policy
 
 
@@ -35,7 +36,10 @@ class DraftVerifier:
         """See `DrafterPorts`."""
         checks = checks_of(policies, retrieved, answer)
         report = await asyncio.to_thread(verify, checks, self._budget_ms(retrieved), self._costs, _clock_ms)
-        return with_report(answer, report), report.failed
+        failed = report.failed
+        if not failed and CHECK in report.not_run and risks_of(retrieved.question, policies):
+            failed = CHECK  # what may do harm is not left unverified where somebody can be asked
+        return with_report(answer, report), failed
 
     def _budget_ms(self, retrieved: Retrieved) -> float:
         left_ms = retrieved.deadline_at_ms - self._clock_s() * 1000

@@ -53,6 +53,16 @@ def test_a_group_with_too_few_questions_has_the_threshold_of_all_and_says_so() -
     assert large.threshold == find_threshold(many, 0.05)
 
 
+def test_a_stricter_group_holds_its_own_risk_and_where_it_is_small_all_questions_do_at_that() -> None:
+    many, few = answers(200, 1), answers(5, 2)
+    strict = {"large": 0.02, "small": 0.02}
+    _, large, small, usual = control_risk([*many, *few], {"large": many, "small": few, "usual": many}, 0.1, strict)
+    assert large.threshold == find_threshold(many, 0.02)
+    assert (small.threshold, small.from_group) == (find_threshold([*many, *few], 0.02), "all")
+    assert usual.threshold == find_threshold(many, 0.1)
+    assert (large.threshold or 0.0) > (usual.threshold or 0.0) > 0.0
+
+
 def test_the_risk_at_a_coverage_is_that_of_the_surest_answers() -> None:
     made = [JudgedAnswer(0.9, True), JudgedAnswer(0.8, True), JudgedAnswer(0.3, False), JudgedAnswer(0.2, False)]
     [row] = control_risk([*made, JudgedAnswer(0.1, False)], {}, 0.2)

@@ -70,6 +70,16 @@ async def test_without_time_nothing_is_begun_and_the_receipt_says_so(tmp_path: P
     assert published.receipt.checks_not_run == found.not_run
 
 
+@pytest.mark.parametrize(("text", "code"), [("When do you open?", ""), ("How many tablets may I take?", "entailment")])
+async def test_a_question_of_high_risk_is_not_left_unverified_for_want_of_time(
+    tmp_path: Path, text: str, code: str
+) -> None:
+    given = asked(FEE, left_ms=0.0)
+    given = msgspec.structs.replace(given, question=msgspec.structs.replace(given.question, text=text))
+    verifier = DraftVerifier(lambda: NOW_S)
+    assert (await verifier.verify((policy(tmp_path, CONDITIONED),), given, answer()))[1] == code
+
+
 async def test_a_policy_can_refuse_what_was_not_verified(tmp_path: Path) -> None:
     rule = "policy_id: p\nblock:\n  - {name: unverified, when: \"'entailment' in checks_not_run\"}\n"
     given = asked(FEE)
