@@ -1,4 +1,5 @@
-"""The only module with subject strings: which fact is in which stream, under which subject.
+"""The only module with subject strings, but for those in verification_subjects.py and hub_subjects.py: which fact is in
+which stream, under which subject.
 
 <ask|stream|resume>.<tenant>.<credential>  core    the entries of a site; see schemas/entries.py
 asks.<tenant>.<rid>                        ASKS    Asked, sealed
@@ -7,8 +8,7 @@ escalations.<site>.<tenant>.<rid>          ESCALATIONS   at the site; sourced in
 verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to the site
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
-cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
-cloud.<site>.session.<any|worker>          core    Begin and Propose: a draft verified round by round
+cloud.<site>.ping                          core    the round trip over the leaf, and what a stream lacks
 cloud.<site>.partial.<tenant>.<rid>        core    Partial of the hub, down the leaf
 partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge; of both sides once approved
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
@@ -34,7 +34,7 @@ from tidegate.schemas.request import Asked
 from tidegate.schemas.stream import Delta, Partial
 from tidegate.schemas.uplink import WorkClaim
 
-HUB, ANY_WORKER = "hub", "any"
+HUB = "hub"
 ASK, STREAM, RESUME = "ask", "stream", "resume"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
@@ -169,22 +169,6 @@ def site_of(subject: str) -> str:
 def is_at_hub(subject: str) -> bool:
     """Whether whoever answers on `subject`, or publishes under it, is at the hub."""
     return subject.startswith("cloud.")
-
-
-def fast_lane(site: str) -> str:
-    """Where a site asks the hub for a verdict without waiting for the durable lane."""
-    return f"cloud.{site}.verify"
-
-
-def verification_session(site: str, worker: str = ANY_WORKER) -> str:
-    """Where a site begins a verification session, or continues the one that `worker` holds."""
-    return f"cloud.{site}.session.{worker}"
-
-
-def all_verification_sessions(site: str) -> str:
-    """All that a site may send so. Not `.*`: where only that is allowed, a leaf does not learn of an interest in
-    `cloud.*.session.…` (seen on nats-server 2.15)."""
-    return f"cloud.{site}.session.>"
 
 
 def cloud_partial(site: str, tenant: str = "*", rid: str = "*") -> str:

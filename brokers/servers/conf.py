@@ -5,13 +5,14 @@ Next: nats_server.py, which runs a server with it; infra/nats has the same as fi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tidegate.brokers.egress import is_own
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
 from tidegate.schemas import TidegateError, subjects
+from tidegate.schemas.verification_subjects import all_fast_lanes, all_verification_sessions
 
 Conf = dict[str, Any]
 Permissions = dict[str, dict[str, list[str]]]
@@ -87,14 +88,23 @@ def plain(domain: str) -> Conf:
     }
 
 
-def hub(operator: str, sites: Mapping[str, str], users: Sequence[Conf] = (), leaf_tls: TlsFiles | None = None) -> Conf:
+def hub(
+    operator: str,
+    sites: Mapping[str, str],
+    users: Sequence[Conf] = (),
+    leaf_tls: TlsFiles | None = None,
+    tenants: Mapping[str, Collection[str]] | None = None,
+) -> Conf:
     """The hub: `operator` is the public nkey of who may do everything, `sites` maps each site to the public nkey of its
-    leaf, `users` are the others, as `user` makes them. With `leaf_tls` a leaf shows a certificate, then its nkey."""
+    leaf, `users` are the others, as `user` makes them. With `leaf_tls` a leaf shows a certificate, then its nkey.
+    `tenants` has those of sites that serve some only."""
+    named = tenants or {}
+    leaves = [_leaf(site, public, named.get(site, ())) for site, public in sorted(sites.items())]
     listener = {"tls": {**_tls(leaf_tls), "verify": True, "timeout": 5}} if leaf_tls else {}
     return {
         **plain(subjects.HUB),
         "leafnodes": {"no_advertise": True, "isolate_leafnode_interest": True, "compression": "s2_auto", **listener},
-        **_account([user(operator), *users, *(_leaf(site, public) for site, public in sorted(sites.items()))]),
+        **_account([user(operator), *users, *leaves]),
     }
 
 
@@ -125,8 +135,9 @@ def site(
     }
 
 
-def leaf_permissions(site: str) -> Permissions:
-    """What the hub lets a site's leaf send (`publish`) and receive (`subscribe`); nothing else crosses.
+def leaf_permissions(site: str, tenants: Collection[str] = ()) -> Permissions:
+    """What the hub lets a site's leaf send (`publish`) and receive (`subscribe`); nothing else crosses. `tenants` are
+    those that it may ask a verdict for at once; empty: all.
 
     Every JetStream subject is spelt out: a wildcard inside one stops replication without an error (nats-server #4832).
     """
@@ -135,13 +146,13 @@ def leaf_permissions(site: str) -> Permissions:
         *(f"$JS.FC.{stream}.{down_consumer(site)}.>" for stream in DOWN),
         *(subjects.source_up(site, stream) for stream in UP),
         "$JSC.R.>",
-        subjects.fast_lane(site),
+        *all_fast_lanes(site, tenants),
         subjects.ping(site),
         subjects.comparison(site),
         subjects.activation_vote(site),
         subjects.lease_of(site),
         subjects.heads_of(site),
-        subjects.all_verification_sessions(site),
+        all_verification_sessions(site),
     ]
     subscribe = [
         *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{UP_CONSUMER}" for stream in UP),
@@ -186,7 +197,7 @@ def _account(users: Sequence[Conf], offers: SiteAccount | None = None) -> Conf:
     return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users), **exports}, **others}}
 
 
-def _leaf(site: str, public: str) -> Conf:
+def _leaf(site: str, public: str, tenants: Collection[str]) -> Conf:
     """A site, which speaks for itself only: by its leaf, or as the in-process runtime by a client of its own."""
     kinds = ["LEAFNODE", "LEAFNODE_WS", "STANDARD", "WEBSOCKET"]
-    return {"nkey": public, "allowed_connection_types": kinds, "permissions": leaf_permissions(site)}
+    return {"nkey": public, "allowed_connection_types": kinds, "permissions": leaf_permissions(site, tenants)}

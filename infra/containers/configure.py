@@ -32,6 +32,7 @@ from tidegate.services.fleet.endpoints import Endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.roles import roles_of
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.site_records import SiteRecords
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"
@@ -51,12 +52,13 @@ def configure(
     for site in sites:
         check_site_name(site)
     operators = {domain: load_credential(out / domain / "operator.nk") for domain in (HUB, *sites)}
-    paths = StatePaths(Settings(state_dir=str(state)))
+    paths = StatePaths(Settings(site=HUB, state_dir=str(state)))
     leaves = {site: load_credential(paths.leaf_seed(site)) for site in sites}
     public = {site: leaf.public for site, leaf in leaves.items()}
     hosts = {HUB: [hub_host, client_host(HUB)], **{site: [site, client_host(site)] for site in sites}}
     tls = certificates(out, CertificateAuthority(paths.tls), hosts, etc)
-    hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites), tls[HUB])
+    served = tenants_of(SiteRecords(paths.site_records))
+    hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites), tls[HUB], served)
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write(out / HUB / "nats.conf", HUB, hub, tls[HUB])
     hub_url = f"tls://{hub_host}:{LEAF_PORT}"
@@ -82,6 +84,11 @@ def included(home: Path, etc: str, applications: str) -> str:
         return os.path.relpath(applications, etc or home.absolute())
     (home / APPLICATIONS).touch(mode=0o600)
     return APPLICATIONS
+
+
+def tenants_of(records: SiteRecords) -> dict[str, tuple[str, ...]]:
+    """Whom each site serves that the hub has provisioned already; a server lets it speak for no other at once."""
+    return {site: records.load(site).tenants for site in records.sites()}
 
 
 def client_host(domain: str) -> str:

@@ -49,6 +49,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.entries import entry
 from tidegate.schemas.hub_subjects import claimant, claims_of
+from tidegate.schemas.verification_subjects import ANY_WORKER, fast_lane, verification_session
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.streaming.events import Event
 
@@ -64,7 +65,7 @@ PARAMETERS = {
     "kind": "the kind of an artefact, `collection`, `snapshot` or `activation`",
     "name": "the name of what is published",
     "question": "the digest of what is asked",
-    "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
+    "worker": f"the hub's worker that keeps the session, or `{ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
@@ -150,12 +151,8 @@ def core_channels() -> dict[str, Channel]:
         "draftedText": Channel(subjects.partial(False, TENANT, RID), "an answer in the making", (Partial,)),
         "approvedText": Channel(subjects.partial(True, TENANT, RID), "the same, after the policy", (Partial,)),
         "deadLetters": Channel(subjects.dead_letter("{stage}", RID), f"stream {subjects.DEAD}: the original bytes", ()),
-        "verify": Channel(
-            subjects.fast_lane(SITE), "an escalated question, without waiting for a stream", (Escalated,)
-        ),
-        "sessions": Channel(
-            subjects.verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)
-        ),
+        "verify": Channel(fast_lane(SITE, TENANT), "an escalated question, without waiting for a stream", (Escalated,)),
+        "sessions": Channel(verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)),
         "cloudText": Channel(subjects.cloud_partial(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
         "claims": Channel(
             claims_of(SITE, f"{TENANT}.{RID}", "{question}"), "at the hub: which worker is at it", (WorkClaim,)

@@ -31,6 +31,7 @@ from tidegate.schemas.subjects import (
     TOKENS,
     VERDICTS,
 )
+from tidegate.schemas.verification_subjects import all_verification_sessions, fast_lane, older_fast_lane
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 
 GATEWAY, ALL, AUDITOR = "gateway", "all", "auditor"
@@ -76,11 +77,9 @@ def _beside(stage: str, site: str) -> UserRole:
             ("live.answers.>",),
         ),
         "drafter": shows
-        | UserRole(
-            stage, (subjects.all_verification_sessions(site), *may.looks_up(PIPE))
-        ),  # a draft verified in rounds
+        | UserRole(stage, (all_verification_sessions(site), *may.looks_up(PIPE))),  # a draft verified in rounds
         "fast-lane": UserRole(
-            stage, (subjects.fast_lane(site), subjects.all_verification_sessions(site), *may.looks_up(PIPE, TOKENS))
+            stage, (fast_lane(site, "*"), all_verification_sessions(site), *may.looks_up(PIPE, TOKENS))
         ),
         "policy": UserRole(
             stage,
@@ -172,8 +171,9 @@ def _cloud_verifier(sites: tuple[str, ...]) -> UserRole:
             *may.replies_to([HUB, *sites]),
         ),
         (
-            subjects.fast_lane("*"),
-            subjects.all_verification_sessions("*"),
+            older_fast_lane("*"),
+            fast_lane("*", "*"),
+            all_verification_sessions("*"),
             subjects.ping("*"),
             claimant("*"),
         ),

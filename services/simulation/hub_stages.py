@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler, ScreenedHandler
-from tidegate.schemas import Escalated, Message
+from tidegate.schemas import Escalated, Verified
 from tidegate.schemas.subjects import ping
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.machine_clock import open_freshness
@@ -22,6 +22,7 @@ from tidegate.services.simulation.world import SimulatedWorld, remember
 from tidegate.services.stages.cloud_verifier import HubReadings
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.uplink.claims import Claims
 from tidegate.services.uplink.intake import HubIntake
 from tidegate.services.uplink.lanes import EVERY_SITE, HubLanes
 from tidegate.services.uplink.single_flight import SingleFlight
@@ -51,13 +52,15 @@ class HubStages:
         """See `stages/cloud_verifier`."""
         answer, suggest = working(life, self._answer), working(life, self._suggest)
 
-        async def decide(escalated: Escalated) -> list[Message]:
+        async def decide(escalated: Escalated) -> list[Verified]:
             sure_from = self._readings.of(escalated.tenant).settings.drafter.least_confidence
             return await verify(escalated, answer=answer, suggest=suggest, sure_from=sure_from)
 
         async with AsyncExitStack() as stack:
-            flight = SingleFlight(decide)
+            claims = Claims(bus, decide)
+            flight = SingleFlight(claims.verdict)
             stack.push_async_callback(flight.close)
+            await claims.serve()
             intake = HubIntake(
                 self._binding,
                 lambda tenant: (self._readings.detector_of(tenant) or self._own).find,

@@ -13,7 +13,7 @@ from functools import cached_property
 import msgspec
 
 from tidegate.schemas import Partial, Published, decode
-from tidegate.schemas.subjects import ANSWERS, DEAD, TOKENS, key_of, rid_of, stream_of
+from tidegate.schemas.subjects import ANSWERS, CLAIMS, DEAD, TOKENS, key_of, rid_of, stream_of
 from tidegate.services.pipeline import FAST_LANE, WORKERS
 from tidegate.services.simulation.journal import Journal, StoredEvent
 from tidegate.services.simulation.schedule import Schedule
@@ -103,7 +103,7 @@ def is_stored_once(facts: RunFacts) -> Iterator[str]:
             ids[made.domain, made.cause, made.subject].add(made.id)
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
     for event in facts.journal.stored:
-        if stream_of(event.subject) not in (DEAD, TOKENS):
+        if stream_of(event.subject) not in (CLAIMS, DEAD, TOKENS):  # appended to, each after the one before
             counts[event.domain, event.headers.get("Tidegate-Cause", ""), event.subject] += 1
     yield from (
         f"{len(found)} ids for what follows from {key[1]} at {key[2]}" for key, found in ids.items() if len(found) > 1

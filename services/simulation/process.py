@@ -35,6 +35,7 @@ class SimulatedLife:
         self._ends_at = ends_at
         self._awaits = 0
         self._main: asyncio.Task[None] | None = None
+        self._died = asyncio.Event()
 
     async def pause(self) -> None:
         """See `Life`."""
@@ -56,14 +57,22 @@ class SimulatedLife:
     def kill(self) -> None:
         """End it now: none of its tasks changes anything any more."""
         self.is_dead = True
+        self._died.set()
         if self._main is not None:
             self._main.cancel()
 
     async def live(self, main: asyncio.Task[None]) -> BaseException | None:
-        """Wait for its end; the error by which it ended, where it was one."""
+        """Wait for its end; the error by which it ended, where it was one.
+
+        A task that was killed may never end: what it does when it is cancelled waits for a bus that it has no more.
+        """
         self._main = main
-        await asyncio.wait([main])
-        return None if main.cancelled() else main.exception()
+        died = asyncio.create_task(self._died.wait())
+        try:
+            await asyncio.wait([main, died], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            died.cancel()
+        return None if self.is_dead or main.cancelled() else main.exception()
 
 
 class SimulatedProcess:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
@@ -57,9 +56,9 @@ class ClaimLostError(TidegateError, RuntimeError):
 class ClaimLease:
     """How long a claim has not moved, as one who waits sees it."""
 
-    def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lease_s: float, clock: Callable[[], float] | None = None) -> None:
         self._lease_s = lease_s
-        self._clock = clock
+        self._clock = clock or asyncio.get_running_loop().time
         self._sequence = 0
         self._since_s = 0.0
 

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from tidegate.brokers.stage import ForbiddenMessageError
 from tidegate.schemas import Answer, Begin, Escalated, Message, Plan, Question, Refused, Verified, encode, replace
-from tidegate.schemas.errors import UnreadableError
+from tidegate.schemas.errors import RetryLaterError, UnreadableError
 from tidegate.schemas.message import M
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.strictness import UnknownFieldError, decode_strictly
 from tidegate.schemas.subject_claims import TRACEPARENT, EscalationClaim, claim_of
 from tidegate.schemas.subjects import escalations_of, site_of
+from tidegate.schemas.verification_subjects import tenant_of_fast_lane
 from tidegate.services.fleet.refusal_counts import RefusalCounts, RefusalKind
 from tidegate.services.uplink.escalation_checks import (
     FAULTS,
@@ -32,6 +33,7 @@ from tidegate.services.uplink.escalation_checks import (
 )
 from tidegate.services.uplink.site_binding import SiteBinding
 
+OLDER_AGAIN_S = 60.0
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
 NOTHING_ASKED = Question(text="", language="", intent="", intent_confidence=0.0)
@@ -95,9 +97,19 @@ class HubIntake:
         return await self.read_stored(stored_under, {}, encode(escalated))
 
     async def read_asked(self, subject: str, data: bytes) -> Escalated:
-        """An escalation that is asked about at once. Raises `IntakeRefusedError`, `RetryLaterError`."""
-        sender = _Sender(site_of(subject))
-        return await self._take(sender, self._read(sender, data, Escalated))
+        """An escalation that is asked about at once. Raises `IntakeRefusedError`, `RetryLaterError`.
+
+        A site that names no tenant in its subject is older than its hub. It is taken at its word where it serves every
+        tenant; where it does not, the stream says which tenant it is.
+        """
+        sender = _Sender(site_of(subject), tenant_of_fast_lane(subject))
+        if not sender.tenant and self._binding.has_own_tenants(sender.site):
+            raise RetryLaterError(
+                "this hub takes a site's word for no tenant: bring the site up to date", OLDER_AGAIN_S
+            )
+        escalated = self._read(sender, data, Escalated)
+        self._check(sender, "" if sender.tenant in ("", escalated.tenant) else "wrong_tenant")
+        return await self._take(sender, escalated)
 
     async def read_begin(self, subject: str, data: bytes) -> Begin:
         """The beginning of a verification session. Raises as `read_asked` does."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from tidegate.brokers.base import Bus
 from tidegate.schemas import Message, Refused, RetryLaterError, encode
 from tidegate.schemas.refusals import refusal
-from tidegate.schemas.subjects import fast_lane, verification_session
+from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane, verification_session
 from tidegate.services.uplink.intake import HubIntake, IntakeRefusedError
 from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.verification_server import VerificationSessions
 
-EVERY_SITE = "*"
+EVERY_SITE = EVERY_TENANT = "*"
 
 
 class HubLanes:
@@ -26,7 +26,8 @@ class HubLanes:
 
     async def serve(self, bus: Bus) -> None:
         """Answer on the bus until it closes."""
-        await bus.respond_by_subject(fast_lane(EVERY_SITE), self.verify)
+        for lane in (fast_lane(EVERY_SITE, EVERY_TENANT), older_fast_lane(EVERY_SITE)):
+            await bus.respond_by_subject(lane, self.verify)
         await bus.respond_by_subject(verification_session(EVERY_SITE), self.begin)
         if self._sessions is not None:
             await bus.respond_by_subject(verification_session(EVERY_SITE, self._sessions.worker), self.go_on)

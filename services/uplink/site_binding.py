@@ -44,6 +44,13 @@ class SiteBinding:
             return "unknown_tenant"
         return "foreign_tenant" if tenant and record.tenants and tenant not in record.tenants else ""
 
+    def has_own_tenants(self, site: str) -> bool:
+        """Whether the site serves some of the hub's tenants only, as far as its record can be read."""
+        try:
+            return bool(self._records.load(site).tenants)
+        except (UnknownSiteRecordError, UnreadableError, OSError):  # `fault_of` says so
+            return False
+
     def named(self, tenant: str) -> str:
         """The tenant, where this hub serves it: what else a site calls one is nobody's name."""
         return tenant if tenant in self._tenants else ""

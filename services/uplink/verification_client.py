@@ -20,8 +20,8 @@ from tidegate.schemas import (
     Verified,
     replace,
 )
-from tidegate.schemas.subjects import ANY_WORKER
 from tidegate.schemas.uplink import MOST_PROPOSED
+from tidegate.schemas.verification_subjects import ANY_WORKER
 
 MOST_S = 6.0
 """What a session may take, whatever the deadline: the stage's own limit is beyond it."""

@@ -14,7 +14,9 @@ from tests.support.intake_attacks import ATTEMPTS, DRAFTED, GOOD, SECRET, STORED
 from tests.support.lease_lab import BOOT, OTHER_BOOT, Lab
 from tests.support.taking_hub import taking_hub
 from tidegate.schemas import Begin, LostEscalation, Refused, Verified, decode, encode, replace
-from tidegate.schemas.subjects import DEAD, ESCALATIONS, VERDICTS, fast_lane, ping, verification_session
+from tidegate.schemas.refusals import may_retry
+from tidegate.schemas.subjects import DEAD, ESCALATIONS, VERDICTS, ping
+from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane, verification_session
 from tidegate.services.evidence.entries import draft_of
 from tidegate.services.fleet.refusal_counts import RefusalCounts
 from tidegate.services.uplink.escalation_checks import FAULTS
@@ -61,7 +63,7 @@ async def test_what_a_stream_brings_that_may_not_come_up_is_erased_and_ends(atte
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=named)
 async def test_the_fast_lane_and_sessions_take_nothing_that_may_not_come_up(attempt: IntakeAttempt) -> None:
     hub = await taking_hub()
-    check_refused(await hub.bus.request(fast_lane("site1"), attempt.data, timeout_s=5.0), attempt.code)
+    check_refused(await hub.bus.request(fast_lane("site1", "kiosk"), attempt.data, timeout_s=5.0), attempt.code)
     entry, act = entry_of(attempt.code, hub.counts)
     assert (entry.kind, act.by) == ("violated", "site:site1")
     assert hub.calls == []
@@ -147,7 +149,7 @@ async def test_a_site_that_the_hub_does_not_believe_is_heard_on_no_lane_from_the
     asked = replace(GOOD, site=site, rid="r2")
     await hub.take(encode(asked), f"escalations.{site}.kiosk.r2")
     assert code in hub.bus.stored(DEAD)[-1].headers["Dead-Reason"]
-    check_refused(await hub.bus.request(fast_lane(site), encode(asked), timeout_s=5.0), code)
+    check_refused(await hub.bus.request(fast_lane(site, "kiosk"), encode(asked), timeout_s=5.0), code)
     begin = encode(Begin(escalated=asked, tokenizer="t"))
     check_refused(await hub.bus.request(verification_session(site), begin, timeout_s=5.0), code)
     lost = encode(LostEscalation(escalated=asked, id="e2"))
@@ -161,8 +163,34 @@ async def test_a_site_that_the_hub_does_not_believe_is_heard_on_no_lane_from_the
 async def test_a_tenant_that_the_hub_does_not_serve_is_named_in_no_entry() -> None:
     hub = await taking_hub()
     stranger = encode(replace(GOOD, tenant="stranger"))
-    check_refused(await hub.bus.request(fast_lane("site1"), stranger, timeout_s=5.0), "unknown_tenant")
+    check_refused(await hub.bus.request(fast_lane("site1", "stranger"), stranger, timeout_s=5.0), "unknown_tenant")
     check_entry(hub.counts, "unknown_tenant", tenant="")
+
+
+async def test_on_the_fast_lane_the_tenant_is_the_subject_s(tmp_path: Path) -> None:
+    lab, hub = Lab(tmp_path), await taking_hub(tmp_path / "sites", tenants=("kiosk", "bank"))
+    lab.records.store(replace(lab.records.load("site1"), tenants=("kiosk",)))
+    asked = encode(GOOD)
+    assert isinstance(
+        decode(await hub.bus.request(fast_lane("site1", "kiosk"), asked, timeout_s=5.0), Verified), Verified
+    )
+    check_refused(await hub.bus.request(fast_lane("site1", "bank"), asked, timeout_s=5.0), "wrong_tenant")
+    check_entry(hub.counts, "wrong_tenant", tenant="bank")
+    banks = encode(replace(GOOD, tenant="bank"))
+    check_refused(await hub.bus.request(fast_lane("site1", "bank"), banks, timeout_s=5.0), "foreign_tenant")
+    check_refused(await hub.bus.request(fast_lane("site1", "kiosk"), banks, timeout_s=5.0), "wrong_tenant")
+    assert [fact.rid for fact in hub.calls] == ["r1"]
+
+
+async def test_an_older_site_names_no_tenant_and_is_told_so_unless_it_serves_all(tmp_path: Path) -> None:
+    lab, hub = Lab(tmp_path), await taking_hub(tmp_path / "sites")
+    for tenants in ((), ("kiosk",)):
+        lab.records.store(replace(lab.records.load("site1"), tenants=tenants))
+        reply = decode(await hub.bus.request(older_fast_lane("site1"), encode(GOOD), timeout_s=5.0), Verified, Refused)
+        assert isinstance(reply, Refused) == bool(tenants)
+    assert isinstance(reply, Refused)
+    assert (reply.code, "bring the site up to date" in reply.reason) == ("unavailable", True)
+    assert may_retry(reply), "the site has the stream answer, and nothing ends"
 
 
 @pytest.mark.parametrize("attempt", [each for each in ATTEMPTS if each.code == "personal_data"][:4], ids=named)
@@ -178,7 +206,7 @@ async def test_what_is_sent_past_the_stream_is_judged_as_what_the_stream_brings(
 async def test_a_flood_of_violations_is_one_entry() -> None:
     hub = await taking_hub()
     for _ in range(40):
-        await hub.bus.request(fast_lane("site1"), b"noise", timeout_s=5.0)
+        await hub.bus.request(fast_lane("site1", "kiosk"), b"noise", timeout_s=5.0)
     assert entry_of("unreadable", hub.counts)[1].count == 40
 
 

@@ -24,7 +24,8 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Published, Refused, decode, encode
 from tidegate.schemas.access import Role
 from tidegate.schemas.entries import entry
-from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, PIPE, RESUME, STREAM, fast_lane, inbox_of
+from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, PIPE, RESUME, STREAM, inbox_of
+from tidegate.schemas.verification_subjects import fast_lane
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.nats_users import make_seed, take_up_applications
 from tidegate.services.settings import Settings
@@ -111,7 +112,7 @@ FORBIDDEN = [
     "$JS.API.CONSUMER.CREATE.ANSWERS",
     "$SYS.REQ.SERVER.PING",
     "replica.write",
-    fast_lane("site1"),
+    fast_lane("site1", "kiosk"),
 ]
 
 
@@ -201,7 +202,7 @@ async def test_a_leaf_speaks_for_the_site_whose_nkey_it_shows_and_without_one_fo
     ):
         give_up_s = time.monotonic() + 0.5
         while time.monotonic() < give_up_s:
-            await client.client.publish(fast_lane("site2"), b"forged")
+            await client.client.publish(fast_lane("site2", "kiosk"), b"forged")
             await client.client.publish("sync.site2.up.ESCALATIONS", b"forged")
             await asyncio.sleep(0.02)
     await listening.unsubscribe()

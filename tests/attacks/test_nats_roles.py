@@ -23,7 +23,8 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Message, Withheld, encode
 from tidegate.schemas.hub_subjects import claimant
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping, verification_session
+from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping
+from tidegate.schemas.verification_subjects import fast_lane, verification_session
 from tidegate.services.fleet.roles import ALL, roles_of
 from tidegate.services.pipeline import SITE_WORKERS, WORKERS
 
@@ -117,6 +118,7 @@ NEEDS = [
     ("site1", "sync", "$JS.API.STREAM.MSG.DELETE.ANSWERS"),
     ("site1", "sync", "$JS.API.DIRECT.GET.ANSWERS"),
     ("site1", "sync", "$JS.API.STREAM.INFO.ANSWERS"),
+    ("site1", "fast-lane", fast_lane("site1", "kiosk")),
     (HUB, "cloud-verifier", "$JS.API.STREAM.MSG.DELETE.ESCALATIONS"),
     (HUB, "cloud-verifier", "dead.cloud-verifier.r1"),
     (HUB, "cloud-verifier", "claims.site1.kiosk.r1.0af7"),

@@ -21,6 +21,7 @@ from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import subjects
+from tidegate.schemas.verification_subjects import ANY_WORKER, fast_lane, older_fast_lane, verification_session
 
 CONTROL = "100"
 """The status of what keeps a consumer's connection alive, without data: on a slow machine it comes in between."""
@@ -38,10 +39,11 @@ async def worker(nc: Client) -> None:
     async def answer(request: Msg) -> None:
         await request.respond(request.subject.encode() + b" " + request.data)
 
-    await nc.subscribe("cloud.*.verify", "hub", cb=answer)
+    await nc.subscribe(older_fast_lane("*"), "hub", cb=answer)
+    await nc.subscribe(fast_lane("*", "*"), "hub", cb=answer)
     await nc.subscribe("cloud.*.ping", "hub", cb=answer)
-    for who in (subjects.ANY_WORKER, "0a1b2c3d"):
-        await nc.subscribe(subjects.verification_session("*", who), "hub", cb=answer)
+    for who in (ANY_WORKER, "0a1b2c3d"):
+        await nc.subscribe(verification_session("*", who), "hub", cb=answer)
     await nc.flush()
 
 
@@ -87,13 +89,14 @@ async def test_the_fast_lane_answers_and_without_a_worker_fails_at_once(tmp_path
     async with linked(tmp_path) as all_:
         site = all_.sites["site1"]
         with pytest.raises(nats.errors.NoRespondersError):
-            await site.request(subjects.fast_lane("site1"), b"x", timeout=60)
+            await site.request(fast_lane("site1", "kiosk"), b"x", timeout=60)
         await worker(all_.hub)
-        assert await answered(site, subjects.fast_lane("site1")) == b"cloud.site1.verify x"
+        assert await answered(site, fast_lane("site1", "kiosk")) == b"cloud.site1.verify.kiosk x"
+        assert await answered(site, older_fast_lane("site1")) == b"cloud.site1.verify x"
         assert await answered(site, subjects.ping("site1")) == b"cloud.site1.ping x"
-        for ours in (subjects.verification_session("site1"), subjects.verification_session("site1", "0a1b2c3d")):
+        for ours in (verification_session("site1"), verification_session("site1", "0a1b2c3d")):
             assert await answered(site, ours) == ours.encode() + b" x"
-        theirs = (subjects.fast_lane("site2"), subjects.ping("site2"), subjects.verification_session("site2"))
+        theirs = (fast_lane("site2", "kiosk"), subjects.ping("site2"), verification_session("site2"))
         for foreign in (*theirs, "cloud.site1.other", "cloud.site1.loop"):
             with pytest.raises(nats.errors.NoRespondersError):
                 await site.request(foreign, b"x", timeout=60)
@@ -246,7 +249,7 @@ async def test_a_site_serves_itself_while_there_is_no_hub(tmp_path: Path) -> Non
             await publish(site, "asks.kiosk.r1")
             assert [stored.subject for stored in await history(site, "r1")] == ["asks.kiosk.r1"]
             with pytest.raises(nats.errors.NoRespondersError):
-                await site.request(subjects.fast_lane("site1"), b"x", timeout=60)
+                await site.request(fast_lane("site1", "kiosk"), b"x", timeout=60)
 
 
 async def add_site(fleet: Fleet, name: str) -> Server:

@@ -25,14 +25,8 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
 from tidegate.brokers.worker import run
 from tidegate.schemas import Escalated, Published, Retrieved, Suggestion, Verified, decode
-from tidegate.schemas.subjects import (
-    ANSWERS,
-    ESCALATIONS,
-    PIPE,
-    VERDICTS,
-    all_verification_sessions,
-    verification_session,
-)
+from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, PIPE, VERDICTS
+from tidegate.schemas.verification_subjects import all_verification_sessions, verification_session
 from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.supervisor import Supervisor
 from tidegate.services.llm.model.causal_lm import CausalLM

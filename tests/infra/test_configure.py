@@ -30,6 +30,7 @@ from tidegate.services.fleet.roles import roles_of
 from tidegate.services.fleet.site_bundle import provision_disk
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.site_records import SiteRecords
 
 SERVER = Path(sys.executable).parent / "nats-server"
 
@@ -170,6 +171,13 @@ def test_a_leaf_is_known_by_the_key_that_a_site_is_provisioned_with(tmp_path: Pa
     own = StatePaths(Settings(state_dir=str(disk))).leaf_seed("site1")
     assert json.dumps(own.read_text().strip()) in (tmp_path / "site1" / "nats.conf").read_text()
     assert load_credential(own).public in (tmp_path / "hub" / "nats.conf").read_text()
+    records = SiteRecords(StatePaths(hub).site_records)
+    records.store(msgspec.structs.replace(records.load("site1"), tenants=("kiosk",)))
+    configure(tmp_path)
+    served = (tmp_path / "hub" / "nats.conf").read_text()
+    assert '"cloud.site1.verify.kiosk"' in served, "the tenants of a site that is provisioned, and no other's"
+    assert '"cloud.site1.verify.>"' not in served
+    assert '"cloud.site2.verify.>"' in served
 
 
 def test_a_hub_on_another_machine_is_found_where_it_is(tmp_path: Path) -> None:

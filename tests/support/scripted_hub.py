@@ -11,8 +11,9 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Check, Citation, Escalated, Partial, Question, Verified, decode, encode
 from tidegate.schemas.answer import Answer
-from tidegate.schemas.subjects import cloud_partial, fast_lane, ping
+from tidegate.schemas.subjects import cloud_partial, ping
 from tidegate.schemas.uplink import CloudState
+from tidegate.schemas.verification_subjects import fast_lane
 
 
 def vouched(text: str, quote: str) -> Answer:
@@ -39,6 +40,6 @@ async def scripted_hub(url: str, answer_to: Callable[[Question], tuple[Answer, i
         async def answer_ping(_: bytes) -> bytes:
             return encode(CloudState())
 
-        await bus.respond(fast_lane("*"), answer)
+        await bus.respond(fast_lane("*", "*"), answer)
         await bus.respond(ping("*"), answer_ping)
         yield

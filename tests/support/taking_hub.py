@@ -41,14 +41,16 @@ class TakingHub:
             await settle(STAGE, self.handler, delivery, self.bus)
 
 
-async def taking_hub(directory: Path = NOWHERE) -> TakingHub:
-    """A hub that serves the tenant `kiosk`; `directory` has the records of its sites, where it knows any."""
+async def taking_hub(directory: Path = NOWHERE, tenants: tuple[str, ...] = ("kiosk",)) -> TakingHub:
+    """A hub that serves these tenants; `directory` has the records of its sites, where it knows any."""
     bus, calls, counts = MemoryBus(HUB, [STAGE]), list[Escalated](), RefusalCounts()
-    handler = await serve_lanes(bus, directory, calls, counts)
+    handler = await serve_lanes(bus, directory, calls, counts, tenants)
     return TakingHub(bus, handler, counts, calls)
 
 
-async def serve_lanes(bus: Bus, directory: Path, calls: list[Escalated], counts: RefusalCounts) -> ScreenedHandler:
+async def serve_lanes(
+    bus: Bus, directory: Path, calls: list[Escalated], counts: RefusalCounts, tenants: tuple[str, ...] = ("kiosk",)
+) -> ScreenedHandler:
     """Answer on the bus as a hub; the handler is for its worker."""
 
     async def verify(escalated: Escalated) -> list[Message]:
@@ -56,7 +58,7 @@ async def serve_lanes(bus: Bus, directory: Path, calls: list[Escalated], counts:
         answer = Answer(text="taken")
         return [escalated.followed_by(Verified, question=escalated.question, plan=escalated.plan, answer=answer)]
 
-    intake, flight = hub_intake(directory, counts=counts), SingleFlight(verify)
+    intake, flight = hub_intake(directory, counts=counts, tenants=tenants), SingleFlight(verify)
     await HubLanes(intake, flight, None).serve(bus)
     await bus.respond_by_subject(ping("*"), PingServer(bus, CloudState, intake).answer)
     return ScreenedHandler(intake.read_stored, flight.verdict)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from tidegate.brokers.base import CoreClient
-from tidegate.schemas import Accepted, Degradation, Escalated, Message, Refused, Verified, decode, encode, subjects
+from tidegate.schemas import Accepted, Degradation, Escalated, Message, Refused, Verified, decode, encode
+from tidegate.schemas.verification_subjects import verification_session
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.stages.drafter.handler import INTERACTIVE
 from tidegate.services.uplink.verification_client import ProposeTokens, SessionLostError, VerificationClient
@@ -67,7 +68,7 @@ class InteractiveVerifier:
             return await client.verdict()
 
     async def _send(self, worker: str, request: Message, timeout_s: float) -> Message:
-        subject = subjects.verification_session(self._site, worker)
+        subject = verification_session(self._site, worker)
         data = await self._client.request(subject, encode(request), timeout_s=timeout_s)
         reply: Message = decode(data, Accepted, Verified, Refused)
         return reply

@@ -26,7 +26,8 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.refusals import may_retry
-from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
+from tidegate.schemas.subjects import PIPE, TOKENS, subject_of, tokens
+from tidegate.schemas.verification_subjects import fast_lane
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReading
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
@@ -70,7 +71,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 async def ask_hub(settings: Settings, bus: Bus, escalated: Escalated, left_s: float) -> Verified:
     """See `FastLanePorts`."""
     timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
-    data = await bus.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
+    data = await bus.request(fast_lane(settings.site, escalated.tenant), encode(escalated), timeout_s=timeout_s)
     reply = decode(data, Verified, Refused)
     if isinstance(reply, Refused):
         if may_retry(reply):

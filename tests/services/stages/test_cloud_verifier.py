@@ -25,8 +25,9 @@ from tidegate.schemas import (
     encode,
     replace,
 )
-from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
+from tidegate.schemas.subjects import cloud_partial, ping
 from tidegate.schemas.uplink import CloudState
+from tidegate.schemas.verification_subjects import fast_lane, verification_session
 from tidegate.services.inference import ProviderUnavailableError
 from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
@@ -82,7 +83,7 @@ class TestEveryBackend:
         async with hub(backend) as (handle, bus, server):
             asked = written(WHO, backend)
             first = asyncio.create_task(verdict_of(handle, asked))
-            asking = (bus.request(fast_lane("site1"), encode(asked), timeout_s=5.0) for _ in range(4))
+            asking = (bus.request(fast_lane("site1", "kiosk"), encode(asked), timeout_s=5.0) for _ in range(4))
             fast = [decode(data, Verified) for data in await asyncio.gather(*asking)]
             durable = await first
             assert [replace(verified, timings=()) for verified in fast] == [durable] * 4
@@ -98,7 +99,7 @@ class TestEveryBackend:
                 assert state.model.startswith("target@")
             else:
                 assert state == CloudState(writes=("grounded", "free") if backend == "openai" else None)
-            refused = decode(await bus.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
+            refused = decode(await bus.request(fast_lane("site7", "kiosk"), b"\x81garbage", timeout_s=1.0), Refused)
             assert refused.code == "refused_at_hub"
 
     async def test_verifies_round_by_round_if_it_says_so_and_else_refuses(self, backend: str) -> None:
@@ -117,7 +118,7 @@ async def test_what_a_tenant_calls_personal_may_not_come_up() -> None:
     settings = replace(at_hub(CloudVerifierSettings(backend="extractive")), prefilter=OWN_PATTERN)
     async with cloud_verifier.open(settings, bus):
         for text, is_refused in (("Who is BADGE-778812?", True), (WHO, False)):
-            data = await bus.request(fast_lane("site1"), encode(escalated(text)), timeout_s=30.0)
+            data = await bus.request(fast_lane("site1", "kiosk"), encode(escalated(text)), timeout_s=30.0)
             assert isinstance(decode(data, Verified, Refused), Refused) is is_refused
 
 
@@ -173,7 +174,7 @@ async def test_a_server_that_cannot_answer_now_is_asked_again_later_and_both_lan
         server.mode = mode
         with pytest.raises(RetryLaterError, match="cannot be reached"):
             await handle(written(WHO))
-        data = await bus.request(fast_lane("site1"), encode(written(WHO, rid="r2")), timeout_s=5.0)
+        data = await bus.request(fast_lane("site1", "kiosk"), encode(written(WHO, rid="r2")), timeout_s=5.0)
         assert decode(data, Refused).code == "unavailable"
         server.mode = "answer"
         assert "Okonjo" in (await verdict_of(handle, written(WHO))).answer.text

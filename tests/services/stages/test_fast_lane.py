@@ -31,7 +31,7 @@ from tidegate.schemas import (
     encode,
     replace,
 )
-from tidegate.schemas.subjects import fast_lane as subject
+from tidegate.schemas.verification_subjects import fast_lane as subject
 from tidegate.services.pipeline import FAST_LANE
 from tidegate.services.stages import cloud_verifier, fast_lane, retriever
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
@@ -228,7 +228,7 @@ async def test_a_refusal_of_the_hub_is_not_asked_again() -> None:
     async def refuse(_: bytes) -> bytes:
         return encode(Refused(code="unreadable", reason="no"))
 
-    await bus.respond(subject("site1"), refuse)
+    await bus.respond(subject("site1", "kiosk"), refuse)
     async with fast_lane.open(prepared(), bus) as handle:
         with pytest.raises(RejectError, match="the hub refused: no"):
             await handle(QUESTION)

@@ -22,7 +22,7 @@ from tidegate.schemas.subjects import CLAIMS, subject_of
 from tidegate.services.uplink.claims import ClaimLease, Claims, digest_of_question
 
 pytestmark = pytest.mark.anyio
-LEASE_S = 0.3
+LEASE_S = 1.0
 
 
 @pytest.fixture(params=["memory", "jetstream"])

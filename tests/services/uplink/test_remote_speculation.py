@@ -14,8 +14,8 @@ from tests.support import tiny_models
 from tests.support.verification_hub import CONTEXT, LOOP, alone, asked, cloud, without_costs
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import Accepted, Begin, Draft, Escalated, Message, Propose, Refused, Verified, decode, encode
-from tidegate.schemas.subjects import verification_session
 from tidegate.schemas.uplink import MOST_PROPOSED
+from tidegate.schemas.verification_subjects import verification_session
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier

@@ -1,0 +1,60 @@
+"""A site's leaf asks the hub at once for the tenants that it serves, and for no other's, whatever runs behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nats.errors
+import pytest
+from nats.aio.msg import Msg
+
+from tests.support.intruders import intruder
+from tests.support.nats_fleet import until
+from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.schemas.subjects import HUB, inbox_of
+from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane
+from tidegate.services.fleet.roles import roles_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("tenants", [("bank", "kiosk"), ()], ids=["some", "all"])
+async def test_the_hub_s_server_carries_a_tenant_s_questions_from_its_own_sites_only(
+    tmp_path: Path, tenants: tuple[str, ...]
+) -> None:
+    operator, leaf = load_credential(tmp_path / "operator.nk"), load_credential(tmp_path / "leaf.nk")
+    [role] = [role for role in roles_of(HUB, ["site1"]) if role.name == "cloud-verifier"]
+    verifier = load_credential(tmp_path / "verifier.nk")
+    settings = conf.hub(
+        operator.public, {"site1": leaf.public}, [role.user(HUB, verifier.public)], tenants={"site1": tenants}
+    )
+    hub = Server(HUB, tmp_path / HUB, settings, admits_leaves=True, operator_seed=verifier.seed_file)
+    async with hub:
+        own = conf.site("site1", operator.public, hub.leaf_url, leaf.seed())
+        site = Server("site1", tmp_path / "site1", own, operator_seed=operator.seed_file)
+        async with (
+            site,
+            intruder(hub.nats, inbox_of(HUB)) as answering,
+            intruder(site.nats, inbox_of("site1")) as asking,
+        ):
+
+            async def answer(msg: Msg) -> None:
+                await msg.respond(msg.subject.encode())
+
+            for subject in (fast_lane("*", "*"), older_fast_lane("*")):
+                await answering.client.subscribe(subject, cb=answer)
+            await answering.client.flush()
+
+            async def is_answered(subject: str) -> bool:
+                try:
+                    return (await asking.client.request(subject, b"x", timeout=1.0)).data == subject.encode()
+                except nats.errors.NoRespondersError:
+                    return False
+
+            await until(lambda: is_answered(fast_lane("site1", "kiosk")))
+            assert await is_answered(fast_lane("site1", "bank"))
+            assert await is_answered(older_fast_lane("site1")), "or it would not hear what is wrong"
+            assert await is_answered(fast_lane("site1", "stranger")) == (not tenants)
+            assert not await is_answered(fast_lane("site2", "kiosk"))
