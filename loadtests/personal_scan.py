@@ -15,7 +15,10 @@ from pathlib import Path
 import msgspec
 
 from loadtests.personal_requests import PersonalRequest
+from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import read_topology
+from tidegate.brokers.topology.streams import COMPRESSED
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.progress import LineProgress
@@ -93,8 +96,18 @@ async def scanned_fleet(settings: Settings, *, is_filled: bool) -> AsyncIterator
     if not is_filled:
         await asyncio.to_thread(provision_fleet, settings, SITES)
     async with deploy(settings, SITES, fill=None if is_filled else fill) as deployment:
+        await store_as_it_is(deployment)
         with temporary_key(settings, "byte scan") as access_key:
             yield ScannedFleet(settings, deployment, access_key)
+
+
+async def store_as_it_is(deployment: Deployment) -> None:
+    """Have no server compress what it stores from now on: what is looked for would not be found in it."""
+    for name, server in deployment.servers.items():
+        async with api.connect(server.nats, name) as client:
+            for stream, config in (await read_topology(client)).streams.items():
+                if stream in COMPRESSED:
+                    await api.put_stream(client, {**config, "compression": "none"}, is_new=False)
 
 
 def scan(settings: Settings, requests: Sequence[PersonalRequest], answered: int) -> ScanResult:

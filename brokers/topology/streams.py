@@ -66,6 +66,9 @@ HELD_LIMITS = ("max_bytes", "max_age")
 """The limits that are settings, and that an operator may set on the server instead."""
 DECLARED_AS = "tidegate."
 """What stands before the name of a limit in the metadata of a stream, which say what was declared last."""
+COMPRESSED = frozenset({PIPE, ESCALATIONS, VERDICTS, ANSWERS})
+"""Streams of facts, in which each repeats what the request has been through: a block that is full (8 MiB) takes a fifth
+from then on. What is sealed and what is an object would not get smaller."""
 VERSIONS_KEPT = 64
 """Of each artefact, by name."""
 
@@ -205,6 +208,7 @@ def _by_stream(stage: Stage, domain: str) -> dict[str, list[str]]:
 
 
 def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config:
+    compression = {"compression": "s2"} if name in COMPRESSED else {}
     return {
         "name": name,
         "subjects": subjects or [],
@@ -213,6 +217,7 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
         "discard": "new",
         "duplicate_window": DUPLICATE_WINDOW_S * SECOND_NS,
         "allow_direct": True,
+        **compression,
         **more,
     }
 
