@@ -148,6 +148,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     site: Name = "site1"
     """The site that the process belongs to, or `hub`."""
+    replica: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Which of the processes of its worker it is; `--replicas` sets it. Each gateway has an address of its own."""
     state_dir: Directory = ".tidegate"
     """Indices, vault, keys, server stores and logs of this machine live below it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

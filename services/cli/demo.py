@@ -43,12 +43,13 @@ EXAMPLE = '{"text":"What does a coin roll cost?"}'
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to start: sites of this machine, and whether each stage gets a process of its own."""
+    """What to start: sites of this machine, whether each stage gets a process of its own, and which get several."""
 
     settings: Settings
     sites: tuple[str, ...]
     per_stage: bool
     as_json: bool
+    replicas: dict[str, int] = {}
 
 
 class Asking(NamedTuple):
@@ -126,7 +127,8 @@ async def start_fleet(
         on_filled(filled)
         progress.start(f"{counted} caught up in {filled.took_s:g} s; starting what answers", 1)
 
-    async with deploy(job.settings, job.sites, per_stage=job.per_stage, fill=fill) as deployment:
+    starting = deploy(job.settings, job.sites, per_stage=job.per_stage, replicas=job.replicas, fill=fill)
+    async with starting as deployment:
         progress.step()
         yield deployment
 
@@ -137,6 +139,8 @@ async def stay_up(deployment: Deployment, asking: Asking | None = None, *, quiet
         page = f"/#key={asking.access_key}" if asking else ""
         for site, url in deployment.endpoints.http.items():
             echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
+            for number, more in enumerate(deployment.endpoints.more_http.get(site, ()), 2):
+                echo(f"{site}: gateway {number} {more}")
         if asking:
             echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {asking.access_key}'")
             server = next(iter(deployment.endpoints.sites.values())).url

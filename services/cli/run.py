@@ -28,12 +28,19 @@ from tidegate.services.fleet.message_ids import load_message_ids
 from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.waiting import wait_until_in_force
+from tidegate.services.fleet.worker_replicas import check_replicas, name_of_replica, parse_replicas
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
 SITES = click.option("--sites", default=2, show_default=True, type=click.IntRange(1, 16), help="How many sites.")
 LM = click.option("--lm", is_flag=True, help="Let SmolLM2 write at the hub where a policy allows it; see `make lm`.")
 PROCESSES = click.option("--processes", is_flag=True, help="One process per stage instead of one per site.")
+REPLICAS = click.option(
+    "--replicas",
+    default="",
+    metavar="NAME=N,…",
+    help="Processes of stages, and of the gateway, as in drafter=2,gateway=2; implies --processes.",
+)
 
 
 @click.command()
@@ -60,11 +67,14 @@ def demo(options: CommandOptions, sites: int, lm: bool, processes: bool, exit_af
 @SITES
 @LM
 @PROCESSES
-def up(options: CommandOptions, sites: int, lm: bool, processes: bool) -> int:
+@REPLICAS
+def up(options: CommandOptions, sites: int, lm: bool, processes: bool, replicas: str) -> int:
     """Start a hub and sites and keep them up until Ctrl-C; the first lines say where they listen."""
     from tidegate.services.cli.demo import run_up
 
-    return run_until_stopped(run_up(make_job(with_documents(options), sites, per_stage=processes, lm=lm)))
+    counts = parse_replicas(replicas)
+    job = make_job(with_documents(options), sites, per_stage=processes or bool(counts), lm=lm)
+    return run_until_stopped(run_up(replace(job, replicas=counts)))
 
 
 def with_documents(options: CommandOptions) -> CommandOptions:
@@ -101,9 +111,10 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
 @click.command()
 @click.argument("stage")
 @click.option("--site", required=True, help="The site that this worker belongs to, or `hub`.")
+@click.option("--replicas", type=int, help="As many processes, kept alive, which share the work.")
 @click.option("--parent", type=int, hidden=True, help="End when this process ends.")
 @with_options()
-def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -> None:
+def worker(options: CommandOptions, stage: str, site: str, replicas: int | None, parent: int | None) -> int:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site (and
     its audit log), `audit` for that log alone, or `sync`, which keeps its documents in step with the hub.
 
@@ -111,7 +122,20 @@ def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -
     """
     names = (*WORKERS, GATEWAY, SYNC, AUDIT, ALL)
     check_choice("there is no stage", stage, names)
+    if replicas is not None:
+        check_replicas(stage, replicas)
     settings = replace(options, site=site).settings()
+    if replicas is not None and replicas > 1:
+        from tidegate.services.cli.replicas import run_replicas
+
+        code = run_until_stopped(run_replicas(options, settings, stage, replicas))
+        return 0 if code == 128 + signal.SIGTERM else code  # as one process ends
+    serve_worker(settings, stage, parent)
+    return 0
+
+
+def serve_worker(settings: Settings, stage: str, parent: int | None) -> None:
+    """Serve what `worker` names in this process until a signal."""
     if stage == SYNC:
         serve_sync(settings, parent)
         return
@@ -147,7 +171,8 @@ def serve_stages(
             from tidegate.services.evidence.worker import open_audit_beside
 
             services.append(open_audit_beside)
-        start(serve(WorkerProcess(name, stages, open_bus, services, parent, wait_until_in_force), settings, telemetry))
+        own = name_of_replica(name, settings.replica)
+        start(serve(WorkerProcess(own, stages, open_bus, services, parent, wait_until_in_force), settings, telemetry))
 
 
 def serve_sync(settings: Settings, parent: int | None) -> None:

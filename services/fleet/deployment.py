@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,20 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.author_keys import has_author_key
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
-from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.nats_users import write_applications
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC, roles_of
 from tidegate.services.fleet.server_violations import look_after_servers
 from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
+from tidegate.services.fleet.worker_replicas import program_of
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
 Fill = Callable[[], Coroutine[Any, Any, None]]
 """What brings the sites what they answer from, once their sync workers run."""
+NO_REPLICAS: Mapping[str, int] = {}
+"""One process of each worker."""
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -77,57 +78,55 @@ def show_credential(settings: Settings, site: str, role: str) -> dict[str, str]:
 
 
 def choose_gateway_port(settings: Settings, number: int) -> int:
-    """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
-    which the next run makes use again. Raises `AddressUnavailableError` where the configured one is taken."""
+    """A port that the machine's gateway of this number, from 0 on, keeps when it is started again: the configured one
+    and its successors, or a free one, of which the next run makes use again. Raises `AddressUnavailableError` where the
+    configured one is taken."""
     if settings.gateway.port:
-        port = settings.gateway.port + number - 1
+        port = settings.gateway.port + number
         listen(settings.gateway.host, port).close()
         return port
     return keep_port(settings.gateway.host, StatePaths(settings).gateway_port)
 
 
-def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
+def plan_programs(
+    settings: Settings, urls: dict[str, str], *, per_stage: bool, replicas: Mapping[str, int] = NO_REPLICAS
+) -> list[Program]:
     """The worker processes of this machine: one per site, or one per stage and gateway, and one that syncs; the same
-    code."""
+    code. With `replicas`, which takes `per_stage`, as many of each as that says."""
     found: list[Program] = []
     guard = ("--parent", str(os.getpid()))
-    for number, (site, url) in enumerate(urls.items()):
+    for site_number, (site, url) in enumerate(urls.items()):
         own = replace(settings, site=site)
-        paths = StatePaths(own)
-        port = 0 if site == HUB else choose_gateway_port(own, number)
-        names = [stage.name for stage in HUB_WORKERS]
-        if site != HUB:
-            names = [*(stage.name for stage in SITE_WORKERS), GATEWAY]
+        names = [stage.name for stage in (HUB_WORKERS if site == HUB else SITE_WORKERS)]
+        names += [] if site == HUB else [GATEWAY]
         own_keys = [*([AUDIT] if per_stage else []), SYNC] if has_author_key(own) else []  # what needs them to sign
-        names = names if per_stage else [ALL]
-        found += [
-            Program(
-                name=f"{site}/{name}",
-                argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
-                env={
-                    **build_environment(settings, site, url),
-                    **show_credential(settings, site, name),
-                    "TIDEGATE_GATEWAY__PORT": str(port),
-                },
-                log=paths.logs / f"{name}.log",
-                ready=paths.ready / name,
-                fault=paths.home / FOLDER / name,
-            )
-            for name in (*names, *own_keys)
-        ]
+        for name in (*(names if per_stage else [ALL]), *own_keys):
+            env = {**build_environment(settings, site, url), **show_credential(settings, site, name)}
+            for number in range(1, replicas.get(name, 1) + 1):
+                if site != HUB and name in (ALL, GATEWAY):
+                    in_turn = site_number - 1 + (number - 1) * (len(urls) - 1)
+                    port = choose_gateway_port(replace(own, replica=number), in_turn)
+                    env = {**env, "TIDEGATE_GATEWAY__PORT": str(port)}
+                found.append(program_of(own, name, number, env, guard))
     return found
 
 
 @asynccontextmanager
 async def deploy(
-    settings: Settings, sites: Sequence[str], *, per_stage: bool = False, fill: Fill | None = None
+    settings: Settings,
+    sites: Sequence[str],
+    *,
+    per_stage: bool = False,
+    replicas: Mapping[str, int] = NO_REPLICAS,
+    fill: Fill | None = None,
 ) -> AsyncIterator[Deployment]:
     """Start everything and yield when every worker is ready; on leaving, drain the workers, then stop the servers.
 
     The workers that sync are first; `fill` is awaited when they are ready, and when it has ended the others start: they
-    need what it publishes. A site whose workers cannot start is left out of the endpoints, and tried on. Raises what
-    `fill` raises, `ChildFailedError` when a worker that syncs, one of the hub or those of all sites cannot start,
-    `ServerFailedError` when a server cannot.
+    need what it publishes. `replicas` says which stages, and whether the gateway, have several processes. A site
+    whose workers cannot start is left out of the endpoints, and tried on. Raises what `fill` raises,
+    `ChildFailedError` when a worker that syncs, one of the hub or those of all sites cannot start, `ServerFailedError`
+    when a server cannot.
     """
     write_applications(settings)
     async with open_fleet(Path(settings.state_dir), sites, roles_of) as servers:
@@ -136,14 +135,15 @@ async def deploy(
         guard = asyncio.create_task(look_after_servers(running, settings))
         urls = {name: server.url for name, server in running.items()}
         try:
-            children = plan_programs(settings, urls, per_stage=per_stage)
+            children = plan_programs(settings, urls, per_stage=per_stage, replicas=replicas)
             syncing = [each for each in children if each.name.endswith(f"/{SYNC}")]
             async with Supervisor(syncing, grace_s=settings.grace_s + 5.0) as supervisor:
                 if fill is not None:
                     write_endpoints(settings, list_servers(settings, urls))
                     await supervisor.do(fill())
                 faults = await supervisor.start([each for each in children if each not in syncing])
-                known = gather_endpoints(settings, urls, find_failed_sites(faults, sites))
+                failed = find_failed_sites(faults, sites)
+                known = gather_endpoints(settings, urls, failed, replicas.get(GATEWAY, 1))
                 write_endpoints(settings, known)
                 yield Deployment(known, supervisor, running, guard)
         finally:
@@ -161,12 +161,23 @@ def find_failed_sites(faults: Sequence[ChildFailedError], sites: Sequence[str]) 
     return set(failed)
 
 
-def gather_endpoints(settings: Settings, urls: dict[str, str], failed: Container[str] = ()) -> Endpoints:
+def gather_endpoints(
+    settings: Settings, urls: dict[str, str], failed: Container[str] = (), gateways: int = 1
+) -> Endpoints:
     """Where everything listens, the gateways' chosen ports included, but for those of the sites that have failed."""
     known = list_servers(settings, urls)
-    paths = {site: StatePaths(replace(settings, site=site)) for site in known.sites if site not in failed}
-    http = {site: decode_state(own.gateway, GatewayFile).url for site, own in paths.items()}
-    return replace(known, http=http)
+    found = {
+        site: tuple(gateway_url(replace(settings, site=site, replica=number + 1)) for number in range(gateways))
+        for site in known.sites
+        if site not in failed
+    }
+    http = {site: first for site, (first, *_) in found.items()}
+    return replace(known, http=http, more_http={site: more for site, (_, *more) in found.items() if more})
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where the gateway with this number of a site listens, which has said so."""
+    return decode_state(StatePaths(settings).gateway, GatewayFile).url
 
 
 def list_servers(settings: Settings, urls: dict[str, str]) -> Endpoints:

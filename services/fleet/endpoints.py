@@ -53,6 +53,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     hub: NatsSettings
     sites: dict[str, NatsSettings]
     http: dict[str, str] = {}
+    more_http: dict[str, tuple[str, ...]] = {}
+    """The addresses of the other gateways of a site, where it has several."""
 
 
 class GatewayFile(msgspec.Struct, frozen=True):

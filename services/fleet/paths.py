@@ -9,7 +9,7 @@ from tidegate.services.settings import Settings
 
 
 class StatePaths:
-    """The paths of one site (or of the hub, whose `settings.site` is `hub`)."""
+    """The paths of one site (or of the hub, whose `settings.site` is `hub`); a gateway's are those of its replica."""
 
     def __init__(self, settings: Settings) -> None:
         self.state = Path(settings.state_dir)
@@ -27,8 +27,9 @@ class StatePaths:
         self.published = self.home / "published.txt"
         self.calibration = self.home / "calibration.json"
         self.planner = self.home / "planner.json"
-        self.gateway = self.home / "gateway.json"
-        self.gateway_port = self.home / "gateway.port"
+        own = "" if settings.replica == 1 else f"-{settings.replica}"
+        self.gateway = self.home / f"gateway{own}.json"
+        self.gateway_port = self.home / f"gateway{own}.port"
         self.logs = self.home / "logs"
         self.ready = self.home / "ready"
         self.nats = self.home / "nats"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,6 +58,21 @@ def domain(found: dict[str, Any], name: str) -> dict[str, Any]:
     """What the status holds of one site, or of the hub."""
     [one] = [each for each in found["domains"] if each["name"] == name]
     return dict(one)
+
+
+def running_below(state: str) -> list[int]:
+    """Processes whose command line or environment names the state directory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if state.encode() in text:
+            found.append(int(process.name))
+    return found
 
 
 def until(holds: Callable[[], bool], seconds: float = 25.0) -> None:

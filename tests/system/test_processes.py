@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
+from tests.support.command import domain, read_line, running_below, start_tidegate, status, tidegate, until
 from tests.support.paths import MODELS
 from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.services.settings import Settings
@@ -20,21 +20,6 @@ __all__ = ["settings"]
 
 GONE_WITHIN_S = 25.0
 READY = "site1/ready/all"
-
-
-def running_below(state: str) -> list[int]:
-    """Processes whose command line or environment names the state directory."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if state.encode() in text:
-            found.append(int(process.name))
-    return found
 
 
 def test_nothing_is_left_running_when_the_parent_ends_and_it_comes_back_where_it_was(settings: Settings) -> None:
