@@ -18,6 +18,7 @@ from loadtests.bench.dlp_vs_presidio import PRESIDIO_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.full_stream import FULL_STREAM_ENTRIES
+from loadtests.bench.hub_calls import HUB_CALLS_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
@@ -129,5 +130,6 @@ ENTRIES: tuple[Entry, ...] = (
     *TENANT_CROWD_ENTRIES,
     *FULL_STREAM_ENTRIES,
     VERIFIER_ENTAILMENT,
+    *HUB_CALLS_ENTRIES,
     *vllm_entries.ENTRIES,
 )
