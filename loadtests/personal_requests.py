@@ -1,5 +1,7 @@
 """Requests full of personal data that no pack labels: random values, each of which proves itself or is introduced.
 
+None of them is in a document of a shipped pack: what a site publishes is found wherever the fleet holds documents.
+
 Next: personal_scan.py, which asks them and looks for what they held."""
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from random import Random
 from typing import NamedTuple
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
+PHONES = range(700, 900)
+"""The last digits of telephone numbers: documents of the shipped packs have some of the others, to be called."""
 FRAMES: dict[str, tuple[str, ...]] = {
     "email": (
         "Please write to {}, and tell me what a card costs.",
@@ -84,8 +88,8 @@ def iban(random: Random) -> str:
 
 
 def phone(random: Random) -> str:
-    """A number of those that are kept free for films."""
-    return random.choice(("+44 20 7946 0{:03d}", "+442079460{:03d}")).format(random.randint(0, 999))
+    """A number of those that are kept free for films, and that no pack publishes as its own."""
+    return random.choice(("+44 20 7946 0{:03d}", "+442079460{:03d}")).format(random.choice(PHONES))
 
 
 def name(random: Random) -> str:

@@ -15,6 +15,7 @@ from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from loadtests.personal_requests import personal_requests
 from loadtests.personal_scan import scan, scanned_fleet
 from tidegate.services.cli.progress import LineProgress
+from tidegate.services.evaluation.byte_scan import find_excerpt
 from tidegate.services.fleet.models import build_models
 from tidegate.services.settings import Settings
 
@@ -40,9 +41,17 @@ async def scan_blocks(repeats: int) -> AsyncIterator[Measurement]:
                 lost = float(result.asked - result.answered)
                 found: dict[str, tuple[float, ...]] = {"at the hub": (float(result.at_hub),), "not answered": (lost,)}
                 for value, paths in result.found.items():
-                    click.echo(f"found {value} in {', '.join(paths)}", err=True)
+                    click.echo(f"found {value} in {', '.join(paths)}: {_excerpt(paths[0], value)}", err=True)
                 yield Measurement("ours", float(len(result.found)), found)
                 yield Measurement("peer", float(result.in_control))
+
+
+def _excerpt(path: str, value: str) -> str:
+    """What stands around it; a store may have dropped the file meanwhile."""
+    try:
+        return find_excerpt(Path(path), value) or "gone from the file meanwhile"
+    except FileNotFoundError:
+        return "the file is gone meanwhile"
 
 
 BYTE_SCAN_ENTRIES = (

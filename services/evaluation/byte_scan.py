@@ -14,6 +14,8 @@ from urllib.parse import quote
 import numpy as np
 
 BLOCK = 1 << 22
+AROUND = 120
+"""Bytes before and behind a value in an excerpt."""
 WINDOW = 8
 """Bytes by which a value is looked up before it is compared."""
 
@@ -86,6 +88,14 @@ class ByteScan:
                 for needle, value in self._by_start[int(windows[at])]:
                     if data.startswith(needle, begin):
                         yield value
+
+
+def find_excerpt(path: Path, value: str) -> str:
+    """What stands around the first spelling of a value in a file, for whoever looks for the reason; empty where it is
+    not there. Raises `OSError`."""
+    data = path.read_bytes()
+    at, needle = min(((data.find(each), each) for each in spellings(value) if each in data), default=(0, b""))
+    return repr(data[max(0, at - AROUND) : at + len(needle) + AROUND]) if needle else ""
 
 
 def find_values(root: Path, values: Sequence[str]) -> dict[str, list[str]]:

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loadtests.personal_requests import personal_requests
+from tests.support.paths import ROOT
 from tidegate.services.evaluation import byte_scan
-from tidegate.services.evaluation.byte_scan import find_values
+from tidegate.services.evaluation.byte_scan import find_excerpt, find_values
 
 VALUE = "Ada.M\u00f6or@example.org"
 WRITTEN: dict[str, Callable[[str], bytes]] = {
@@ -62,3 +64,20 @@ def test_thousands_of_values_and_a_file_of_megabytes(tmp_path: Path) -> None:
     values = [f"person-{number:05d}@example.org" for number in range(3000)]
     (tmp_path / "file").write_bytes(bytes(3_000_000) + values[1234].encode() + bytes(3_000_000))
     assert set(find_values(tmp_path, values)) == {values[1234]}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+def test_an_excerpt_shows_what_stands_around_a_value_however_it_is_spelled(
+    tmp_path: Path, written: Callable[[str], bytes]
+) -> None:
+    file = tmp_path / "store.blk"
+    file.write_bytes(bytes(500) + b"asked of " + written(VALUE) + b" and no more" + bytes(500))
+    excerpt = find_excerpt(file, VALUE)
+    assert "asked of " in excerpt
+    assert " and no more" in excerpt
+    assert not find_excerpt(file, "nobody@example.org")
+
+
+def test_no_value_that_the_scan_asks_with_is_published_by_a_shipped_pack() -> None:
+    values = [value for seed in range(20) for request in personal_requests(seed, 200) for value in request.values]
+    assert find_values(ROOT / "infra" / "packs", values) == {}
