@@ -42,10 +42,12 @@ class AccessRegister(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a request comes from, as its credential says. `credential` names it in logs, and holds no secret."""
+    """Whom a request comes from, as its credential says. `credential` names it in logs, and holds no secret. Whoever
+    operates the machine `is_of_all_tenants`, and asks as `tenant`."""
 
     tenant: Name
     role: Role
     asker: str
     speaks_for_others: bool
     credential: str
+    is_of_all_tenants: bool = False

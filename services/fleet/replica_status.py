@@ -5,6 +5,8 @@ which asks; cli/sync_tables.py and gateway/http/site_info.py, which show it."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from tidegate.brokers.base import Bus
@@ -101,6 +103,24 @@ def summarise(status: ReplicaStatus | None) -> ReplicaSummary:
         ),
         faults=status.faults,
     )
+
+
+def of_tenant(summary: ReplicaSummary, tenant: str) -> ReplicaSummary:
+    """What of it is one tenant's, and what is the whole domain's. Faults are left out: their words name documents and
+    tenants."""
+    return msgspec.structs.replace(
+        summary,
+        collections=tuple(each for each in summary.collections if each.tenant == tenant),
+        policies=tuple(each for each in summary.policies if each.tenant == tenant),
+        switches=tuple(each for each in summary.switches if each.tenant == tenant),
+        rung_reason="; ".join(filter(partial(_may_read, tenant), summary.rung_reason.split("; "))),
+        faults=(),
+    )
+
+
+def _may_read(tenant: str, reason: str) -> bool:
+    """Whether a reason for a rung is the domain's, or an artefact of this tenant, `<tenant>/<name>`."""
+    return "/" not in reason or reason.startswith(f"{tenant}/")
 
 
 def is_policy(artefact: ArtefactStatus) -> bool:

@@ -34,9 +34,13 @@ class AccessGate:
         """The caller, who has one of the roles. Raises `RequestRefusedError`."""
         credential = read_credential(connection)
         if secrets.compare_digest(hashlib.sha256(credential.encode()).digest(), self._operator):
-            credential_name = "operator of this machine"
             caller = Caller(
-                tenant=self._tenant, role="operator", asker="", speaks_for_others=False, credential=credential_name
+                tenant=self._tenant,
+                role="operator",
+                asker="",
+                speaks_for_others=False,
+                credential="operator of this machine",
+                is_of_all_tenants=True,
             )
         else:
             try:

@@ -17,6 +17,7 @@ from tidegate.schemas import Asked
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.fleet.replica_status import of_tenant
 from tidegate.services.gateway.access import claim
 from tidegate.services.gateway.http.access import caller_of
 from tidegate.services.gateway.http.body import json_response
@@ -95,10 +96,10 @@ class SiteEndpoints:
         return json_response(await self._link.measure(), headers=NOT_CACHED)
 
     async def replicas(self, request: Request) -> Response:
-        """Of switches to evidence-only those of the caller's tenant: why one is on is said to nobody else."""
-        summary, tenant = await self._replicas.summary(), caller_of(request).tenant
-        own = tuple(each for each in summary.switches if each.tenant == tenant)
-        return json_response(msgspec.structs.replace(summary, switches=own), headers=NOT_CACHED)
+        """What is the caller's tenant's; all of it for who operates the machine."""
+        summary, caller = await self._replicas.summary(), caller_of(request)
+        seen = summary if caller.is_of_all_tenants else of_tenant(summary, caller.tenant)
+        return json_response(seen, headers=NOT_CACHED)
 
     async def questions(self, request: Request) -> Response:
         """Some questions in `?language=`; none at a site without the folder of its pack: no site needs them, so they

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.requests import Request
 
 from tests.support.gateway_site import Site, site
@@ -21,7 +24,11 @@ from tidegate.schemas import CloudState, CollectionRequest, ReplicaFault, Replic
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, replica_request, token_of
 from tidegate.schemas.switch import Switch, SwitchStatus
-from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import open_access_keys
+from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.replica_status import of_tenant, summarise
 from tidegate.services.gateway.http.endpoints import SiteEndpoints
 from tidegate.services.gateway.http.site_info import (
     EXAMPLE_KINDS,
@@ -41,6 +48,7 @@ from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 [REPLICA_STATUS] = (sample for sample in REPLICA_SAMPLES if isinstance(sample, ReplicaStatus))
+[POLICY_STATUS] = (each for each in REPLICA_STATUS.artefacts if each.kind == "policy")
 
 
 @pytest.fixture
@@ -197,6 +205,60 @@ async def test_why_a_tenant_is_at_evidence_only_is_said_to_that_tenant_alone(
     reply = await http.get("/v1/site/replicas")
     assert [(each["tenant"], each["why"]) for each in reply.json()["switches"]] == [("kiosk", "kiosk's reason")]
     assert "bank's" not in reply.text
+
+
+TENANTS = st.lists(st.sampled_from(["kiosk", "bank", "kiosk2"]), max_size=6)
+
+
+@given(TENANTS, TENANTS, TENANTS, st.sampled_from(["kiosk", "bank"]))
+def test_a_tenant_sees_all_of_its_own_replicas_and_no_word_of_another_s(
+    collections: list[str], policies: list[str], switches: list[str], tenant: str
+) -> None:
+    whole = summarise(
+        msgspec.structs.replace(
+            REPLICA_STATUS,
+            collections=tuple(msgspec.structs.replace(REPLICA_STATUS.collections[0], tenant=t) for t in collections),
+            artefacts=tuple(msgspec.structs.replace(POLICY_STATUS, tenant=t) for t in policies),
+            switches=tuple(SwitchStatus(switch=Switch(tenant=t, is_on=True, why=f"{t}'s"), epoch=1) for t in switches),
+            rung_reason="; ".join(("the link is down", *(f"{t}/default" for t in policies))),
+            faults=("bank/manual: kiosk2 has taken it",),
+        )
+    )
+    seen = of_tenant(whole, tenant)
+    for kept, had in ((seen.collections, collections), (seen.policies, policies), (seen.switches, switches)):
+        assert [each.tenant for each in kept] == [each for each in had if each == tenant]
+    assert seen.rung_reason.split("; ") == ["the link is down", *(f"{t}/default" for t in policies if t == tenant)]
+    others = {"kiosk", "bank", "kiosk2"} - {tenant}
+    named = set(strings_of(msgspec.to_builtins(seen)))
+    assert not any(re.search(rf"\b{other}\b", value) for other in others for value in named)
+    assert (seen.is_known, seen.rung, seen.lease_s) == (whole.is_known, whole.rung, whole.lease_s)
+
+
+def strings_of(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from strings_of(each)
+
+
+async def test_an_operator_of_one_tenant_sees_its_replicas_and_who_operates_the_machine_all(
+    running: Site, http: httpx.AsyncClient
+) -> None:
+    own = REPLICA_STATUS.collections[0]
+    both = tuple(msgspec.structs.replace(own, tenant=tenant) for tenant in ("kiosk", "bank"))
+
+    async def answer(_: bytes) -> bytes:
+        return encode(msgspec.structs.replace(REPLICA_STATUS, collections=both, faults=("bank: a fault",)))
+
+    await running.bus.respond(replica_request("status"), answer)
+    machine = decode_state(StatePaths(running.settings).gateway, GatewayFile).operator_key
+    _, operator = open_access_keys(running.settings).issue("bank", "operator", 60_000)
+    for key, tenants, faults in ((machine, ["kiosk", "bank"], 1), (operator, ["bank"], 0)):
+        reply = (await http.get("/v1/site/replicas", headers=bearer(key))).json()
+        assert [each["tenant"] for each in reply["collections"]] == tenants
+        assert len(reply["faults"]) == faults
+    [mine] = (await http.get("/v1/site/replicas")).json()["collections"]
+    assert mine["tenant"] == "kiosk"
 
 
 @pytest.mark.parametrize("reply", [encode(ReplicaFault(code="busy", reason="busy")), encode(CloudState()), b"?"])
