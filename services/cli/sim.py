@@ -1,4 +1,5 @@
-"""`tidegate sim`: the whole pipeline under faults on simulated time. Next: services/simulation/engine.py.
+"""`tidegate sim`: the whole pipeline under faults on simulated time. Next: services/simulation/engine.py; and
+sim_capacity.py, which asks how much load a site carries.
 
 Promises that the same seed gives the same run, and an exit code of 1 where a promise was broken."""
 
@@ -8,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
+from tidegate.services.cli.sim_capacity import ask_capacity, fit, with_capacity_options
 from tidegate.services.simulation.engine import SimulationOutcome, Simulator
 from tidegate.services.simulation.world import open_world
 
@@ -21,17 +24,30 @@ MOST_SHOWN = 10
 
 
 @click.command("sim")
-@with_options("as_json")
+@with_options("site", "as_json")
 @click.option("--seed", type=click.IntRange(0), help="Run this seed alone, and print what came of it.")
 @click.option("--seeds", default=200, show_default=True, type=click.IntRange(1), help="How many seeds to run.")
 @click.option("--first", default=0, show_default=True, type=click.IntRange(0), help="The first of them.")
-def sim(options: CommandOptions, seed: int | None, seeds: int, first: int) -> int:
+@with_capacity_options
+def sim(options: CommandOptions, seed: int | None, seeds: int, first: int, **capacity: Any) -> int:
     """Run the whole pipeline on simulated time while deliveries come late, twice and out of order, processes are
     killed, the link and the hub go, disks are slow or full. Exit code 1 where a seed broke a promise.
 
     A seed is the same run each time. docs/simulation.md lists the promises by number.
+
+    With --profile it says instead how much load a site carries, by the times of a live run that --fit has read; what
+    --seed then draws is when requests come, and which.
     """
-    numbers = range(first, first + seeds) if seed is None else (seed,)
+    if capacity["fit"] is not None:
+        return fit(options, capacity["fit"], capacity["into"], capacity["cores"])
+    if capacity["profile"] is not None:
+        return ask_capacity(options, capacity["profile"], seed or 0, capacity)
+    return run_simulations(options, seed, range(first, first + seeds))
+
+
+def run_simulations(options: CommandOptions, seed: int | None, seeds: Sequence[int]) -> int:
+    """Run one seed, or all of these."""
+    numbers = seeds if seed is None else (seed,)
     began_s, outcomes = time.process_time(), run_seeds(Path(options.settings().models_dir), numbers)
     took_s = time.process_time() - began_s
     print_result(outcomes if seed is None else outcomes[0], describe_runs(outcomes, took_s), options.as_json)
