@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from zlib import crc32
 
 from cachetools import LRUCache
 
@@ -117,7 +118,8 @@ class AnswerLogWriter:
 
         Raises `CommitConflictError`, and `LogContentionError` after `MAX_ATTEMPTS`.
         """
-        async with self._locks[hash((tenant, rid)) % LOCKS]:
+        # Not by `hash`, which is another one in each process: a simulated run could not be repeated.
+        async with self._locks[crc32(f"{tenant}/{rid}".encode()) % LOCKS]:
             log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
             was_lost = False
             for _ in range(MAX_ATTEMPTS):
