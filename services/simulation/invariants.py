@@ -164,6 +164,8 @@ def says_why(facts: RunFacts) -> Iterator[str]:
     for rid, answer in facts.answers.items():
         if answer.outcome != "answered" and not (answer.reason and answer.text):
             yield f"{rid} was {answer.outcome} without a reason"
+        if answer.reason == "deadline" and not any(made.reason for made in answer.receipt.degradations):
+            yield f"{rid} came too late, and no stage says what cost the time"
         if answer.outcome == "answered" and answer.receipt.plan is not None and not answer.citations:
             yield f"the answer to {rid} cites nothing"
     for event in facts.stored_in(DEAD):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -146,3 +147,32 @@ def lineage_of_nobody(patch: pytest.MonkeyPatch) -> None:
 def without_policies(made: Any) -> Any:
     kept: tuple[Artefact, ...] = tuple(part for part in made.receipt.lineage if part.kind != "policy")
     return replace(made, receipt=replace(made.receipt, lineage=kept))
+
+
+def screened_slowly(patch: pytest.MonkeyPatch) -> None:
+    """A stage that takes longer than any budget."""
+
+    async def screen_slowly(*given: Any) -> list[Message]:
+        await asyncio.sleep(9.0)
+        return await prefilter_handler.screen(*given)
+
+    patch.setattr(site_stages, "screen", screen_slowly)
+
+
+def partials_not_judged(patch: pytest.MonkeyPatch) -> None:
+    """An error of which nobody hears."""
+
+    async def fail(*_: Any) -> Partial | None:
+        raise KeyError("partial")
+
+    patch.setattr(site_stages, "judge_partial", fail)
+
+
+def late_without_reason(patch: pytest.MonkeyPatch) -> None:
+    """A receipt that does not say what cost the time."""
+
+    async def publish_silently(*given: Any) -> list[Message]:
+        made: list[Any] = await publisher_handler.publish(*given)
+        return [replace(each, receipt=replace(each.receipt, degradations=())) for each in made]
+
+    patch.setattr(site_stages, "publish", publish_silently)

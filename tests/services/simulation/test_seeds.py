@@ -12,6 +12,7 @@ from tests.support import planted_bugs
 from tests.support.planted_bugs import Plant
 from tidegate.schemas import replace
 from tidegate.services.simulation.engine import SimulationOutcome, Simulator
+from tidegate.services.simulation.invariants import INVARIANTS
 from tidegate.services.simulation.schedule import KILLED, FaultWindow, Kill, Schedule, SimulatedAsk, draw_schedule
 
 PLANTED_WITHIN = 30
@@ -28,23 +29,28 @@ def test_no_seed_breaks_a_promise(simulator: Simulator, request: pytest.FixtureR
     assert {kind for each in outcomes for kind in each.outcomes} == {"answered", "abstained", "withheld"}
 
 
-BUGS: dict[Plant, int] = {
-    planted_bugs.acknowledged_before_stored: 5,
-    planted_bugs.settled_twice: 6,
-    planted_bugs.id_of_the_attempt: 4,
-    planted_bugs.unconfirmed_passed_over: 1,
-    planted_bugs.answers_without_expected_sequence: 2,
-    planted_bugs.duplicates_stored: 4,
-    planted_bugs.given_up_at_once: 9,
-    planted_bugs.policy_skipped: 7,
-    planted_bugs.shown_before_judged: 7,
-    planted_bugs.lineage_of_nobody: 7,
-    planted_bugs.personal_data_kept: 3,
-    planted_bugs.refused_without_words: 8,
-}
+BUGS: tuple[tuple[Plant, int], ...] = (
+    (planted_bugs.unconfirmed_passed_over, 1),
+    (planted_bugs.answers_without_expected_sequence, 2),
+    (planted_bugs.personal_data_kept, 3),
+    (planted_bugs.id_of_the_attempt, 4),
+    (planted_bugs.duplicates_stored, 4),
+    (planted_bugs.acknowledged_before_stored, 5),
+    (planted_bugs.settled_twice, 6),
+    (planted_bugs.policy_skipped, 7),
+    (planted_bugs.shown_before_judged, 7),
+    (planted_bugs.lineage_of_nobody, 7),
+    (planted_bugs.refused_without_words, 8),
+    (planted_bugs.late_without_reason, 8),
+    (planted_bugs.given_up_at_once, 9),
+    (planted_bugs.screened_slowly, 10),
+    (planted_bugs.duplicates_stored, 11),
+    (planted_bugs.partials_not_judged, 12),
+)
+"""Bugs of each kind, with the number of a promise that each breaks."""
 
 
-@pytest.mark.parametrize(("plant", "number"), BUGS.items(), ids=[plant.__name__ for plant in BUGS])
+@pytest.mark.parametrize(("plant", "number"), BUGS, ids=[f"{number}: {plant.__name__}" for plant, number in BUGS])
 def test_a_planted_bug_is_found_and_its_seed_finds_it_again(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, plant: Plant, number: int
 ) -> None:
@@ -98,6 +104,10 @@ def test_without_the_hub_the_site_answers_what_it_knows_and_abstains_from_the_re
 def test_what_is_refused_for_a_full_disk_is_no_request(simulator: Simulator) -> None:
     outcome = simulator.run(of_all_kinds(full_disk=(FaultWindow(0.0, 5.0),)))
     assert (outcome.violations, outcome.outcomes) == ((), {}), "nothing was taken, so nothing is owed"
+
+
+def test_every_promise_is_broken_by_a_planted_bug() -> None:
+    assert {number for _, number in BUGS} == set(range(1, len(INVARIANTS) + 1))
 
 
 def test_seeds_are_schedules_of_all_kinds_of_fault() -> None:
