@@ -6,6 +6,7 @@ file any more. Next: archiving.py, which moves answers here; erasing.py; service
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -50,18 +51,13 @@ class AnswerArchive:
         """Until left. Raises `ArchiveUnreadableError`, `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         make_private_file(path)
-        with (
-            _naming_errors(path),
-            closing(
-                # One thread at a time uses it, though not always the same one.
-                sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            ) as connection,
-        ):
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a file that is made now
-            connection.execute("PRAGMA journal_mode=WAL")
+        with _naming_errors(path), closing(_connect(path)) as connection:
+            if not _is_made(connection):  # else the first of these would wait for whoever writes the file
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
-            connection.executescript(_SCHEMA)
             yield cls(connection)
 
     def begin(self) -> None:
@@ -124,12 +120,40 @@ class AnswerArchive:
             time.sleep(0.01)
 
 
+class ArchiveReader:
+    """Looks answers up for as long as a process runs, from any thread; there may be no archive yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def find(self, rid: str, tenant: str) -> list[StoredMessage]:
+        """As `AnswerArchive.find`; nothing where there is no archive. Raises `ArchiveUnreadableError`."""
+        with self._lock, _naming_errors(self._path):
+            if self._connection is None:
+                if not self._path.is_file():
+                    return []
+                connection = _connect(self._path)
+                connection.execute("PRAGMA query_only=ON")
+                if not _is_made(connection):
+                    connection.close()
+                    return []
+                self._connection = connection
+            return AnswerArchive(self._connection).find(rid, tenant)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+
 def find_archived(path: Path, rid: str, tenant: str = "*") -> list[StoredMessage]:
     """As `AnswerArchive.find`; nothing where there is no archive."""
-    if not path.is_file():
-        return []
-    with AnswerArchive.open(path) as archive:
-        return archive.find(rid, tenant)
+    with closing(ArchiveReader(path)) as reader:
+        return reader.find(rid, tenant)
 
 
 def erase_archived(path: Path, tenant: str, rids: Sequence[str]) -> int:
@@ -138,6 +162,16 @@ def erase_archived(path: Path, tenant: str, rids: Sequence[str]) -> int:
         return 0
     with AnswerArchive.open(path) as archive:
         return archive.erase(tenant, rids)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # One thread at a time uses it, though not always the same one.
+    return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Whether the file has all that is made of a new one; whoever made it may have been cut."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers_by_time'").fetchone())
 
 
 def _row_of(stored: StoredMessage) -> tuple[str, str, int, int, bytes, bytes, bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tidegate.brokers.base import Bus
 from tidegate.schemas import PIPELINE, Asked, Published, UnreadableError, decode
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, dead_letter
-from tidegate.services.fleet.answer_archive import find_archived
+from tidegate.services.fleet.answer_archive import ArchiveReader
 from tidegate.services.pipeline import STAGES
 from tidegate.services.privacy.vault import Vault
 
@@ -24,8 +24,12 @@ class AnswerStore:
 
     def __init__(self, bus: Bus, archive: Path, vault: Vault) -> None:
         self._bus = bus
-        self._archive = archive
+        self._archive = ArchiveReader(archive)
         self._vault = vault
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        self._archive.close()
 
     async def request(self, tenant: str, rid: str) -> Asked | None:
         """The request as it was stored, sealed. Raises `OSError` when the store cannot be read."""
@@ -64,7 +68,7 @@ class AnswerStore:
         return None if data is None else decode(data, Published)
 
     def _archived(self, tenant: str, rid: str) -> bytes | None:
-        return next((stored.data for stored in find_archived(self._archive, rid, tenant)), None)
+        return next((stored.data for stored in self._archive.find(rid, tenant)), None)
 
     async def is_dead(self, tenant: str, rid: str) -> bool:
         """Whether a stage dead-lettered the request. Raises `OSError` when the store cannot be read."""

@@ -95,6 +95,7 @@ class Ingress:
         self.turns.close()
         await self.pending_replies.drain(self.settings.grace_s, refusal("closing"))
         await self.streams.drain(STREAM_DRAIN_S)
+        self._store.close()
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
         """Accept `asked` and wait for its answer, at most until its deadline plus the grace.

@@ -21,6 +21,7 @@ from tests.support.gateway_site import EMAIL, ask, asked
 from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.erasing import erase
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.settings import DAY_S, RetentionSettings
 from tidegate.brokers.topology.fill import StreamFill
@@ -30,6 +31,7 @@ from tidegate.services.cli import main
 from tidegate.services.fleet.answer_archive import (
     ARCHIVE,
     AnswerArchive,
+    ArchiveReader,
     ArchiveUnreadableError,
     erase_archived,
     find_archived,
@@ -141,6 +143,20 @@ async def test_a_cut_between_the_archive_and_the_stream_costs_nothing_and_archiv
     assert await in_stream(world) == []
 
 
+async def test_what_is_erased_while_the_archiver_waits_for_the_file_does_not_come_into_it(world: World) -> None:
+    for rid in ("r1", "r2"):
+        await world.ask("ann", rid)
+    [first, _] = await messages(world.client, ANSWERS, "answers.>")
+    with AnswerArchive.open(archive_of(world)) as archive:
+        archive.begin()
+        moving = asyncio.create_task(archiver(world, 31 * DAY_S).work())
+        await asyncio.sleep(0.5)
+        assert await erase(world.client, first.position)
+        archive.end("ROLLBACK")
+        assert await moving == 1
+        assert [bool(archive.find(rid)) for rid in ("r1", "r2")] == [False, True]
+
+
 async def test_a_stream_that_fills_up_is_emptied_of_its_oldest_but_not_of_what_is_new(world: World) -> None:
     for number in range(10):
         await world.ask("ann", f"r{number}")
@@ -202,6 +218,19 @@ def test_an_archived_answer_that_somebody_changed_is_not_given_out(tmp_path: Pat
     path.write_bytes(b"no database at all, but long enough to be taken for one" * 9)
     with pytest.raises(ArchiveUnreadableError):
         find_archived(path, "r1")
+
+
+def test_an_archive_that_was_cut_as_it_was_made_is_made_after_all(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with closing(ArchiveReader(path)) as reader:
+        assert reader.find("r1", "kiosk") == []
+        with closing(sqlite3.connect(path)) as cut:
+            cut.execute("PRAGMA journal_mode=WAL")
+        assert path.stat().st_size
+        assert reader.find("r1", "kiosk") == []
+        with AnswerArchive.open(path) as archive:
+            archive.add([stored_answer("r1")])
+        assert len(reader.find("r1", "kiosk")) == 1
 
 
 async def test_erasing_waits_for_a_page_that_is_on_its_way_into_the_archive(tmp_path: Path) -> None:
