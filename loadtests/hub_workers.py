@@ -23,7 +23,8 @@ from tidegate.brokers.process.ready import read_ready_processes
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.ports import choose_port
 from tidegate.schemas import Escalated, Plan, Question, Refused, Verified, decode, encode, replace
-from tidegate.schemas.subjects import HUB, VERDICTS, fast_lane, verdicts_of
+from tidegate.schemas.subjects import HUB, VERDICTS, verdicts_of
+from tidegate.schemas.verification_subjects import fast_lane
 from tidegate.services.fleet.deployment import build_environment, show_credential
 from tidegate.services.fleet.roles import roles_of
 from tidegate.services.fleet.supervisor import Child, Supervisor
@@ -95,7 +96,7 @@ class HubWorkers:
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 try:
-                    data = await self._site.request(fast_lane(SITE), encode(escalated), timeout_s=TRY_S)
+                    data = await self._site.request(fast_lane(SITE, TENANT), encode(escalated), timeout_s=TRY_S)
                 except UnreachableError:  # nobody is there yet, or the one that was asked is gone
                     await asyncio.sleep(ASK_AGAIN_S)
                     continue
@@ -133,8 +134,16 @@ def escalation(rid: str, text: str) -> Escalated:
     plan = Plan(where="cloud", may_escalate=True, k=8, model="", shares_ms={}, config_version="1", reason="measured")
     now_ms = time.time_ns() // 1_000_000
     question = Question(text=text, language="en", intent="other", intent_confidence=0.9)
-    whose = {"rid": rid, "tenant": TENANT, "site": SITE, "asked_at_ms": now_ms, "deadline_at_ms": now_ms + 60_000}
-    return Escalated(**whose, question=question, plan=plan, reason="low_confidence")
+    return Escalated(
+        rid=rid,
+        tenant=TENANT,
+        site=SITE,
+        asked_at_ms=now_ms,
+        deadline_at_ms=now_ms + 60_000,
+        question=question,
+        plan=plan,
+        reason="low_confidence",
+    )
 
 
 @asynccontextmanager
