@@ -22,7 +22,7 @@ from tidegate.services.knowledge.index.embedded import EmbeddedDocument, units_i
 from tidegate.services.knowledge.index.keyword import KeywordRow
 from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone, make_mark
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers, widen_halves
 
 _encode = msgspec.msgpack.encode
 _decode_document = msgspec.msgpack.Decoder(Document).decode
@@ -164,7 +164,7 @@ def find_vectors(connection: sqlite3.Connection, numbers: Sequence[int]) -> tupl
     for row in rows:
         _check("vectors of passage", *row)
     starts = np.cumsum([0, *(len(halves) // (2 * DIMENSIONS) for _, _, halves in rows[:-1])], dtype=np.int64)
-    return [number for number, _, _ in rows], starts, _matrix_of(b"".join(halves for _, _, halves in rows))
+    return [number for number, _, _ in rows], starts, widen_halves(b"".join(halves for _, _, halves in rows))
 
 
 def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = None) -> Iterator[tuple[int, Matrix]]:
@@ -172,7 +172,7 @@ def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = 
     select = "SELECT number, crc, halves FROM vectors WHERE number >= ? AND number < ? ORDER BY number"
     for row in connection.execute(select, (first, 1 << 62 if last is None else last)):
         _check("vectors of passage", *row)
-        yield row[0], _matrix_of(row[2])
+        yield row[0], widen_halves(row[2])
 
 
 def find_unit_vectors(connection: sqlite3.Connection, entry: DocumentEntry) -> Matrix:
@@ -261,11 +261,6 @@ def _check(what: str, number: int, crc: int, *blobs: bytes) -> None:
 
 def _entry_of(row: tuple[object, ...]) -> DocumentEntry:
     return msgspec.convert(dict(zip(DocumentEntry.__struct_fields__, row, strict=True)), DocumentEntry)
-
-
-def _matrix_of(halves: bytes) -> Matrix:
-    matrix: Matrix = np.frombuffer(halves, np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
-    return matrix
 
 
 def cut_passage(document: Document, chunk: Chunk) -> Passage:
