@@ -33,6 +33,11 @@ _SAMPLE = 4_096
 MOST_DEAD_ROWS = 0.2
 """Rows of passages that are gone, for each live one, above which a keyword leg is made from nothing."""
 FEWEST_DEAD_ROWS = 1_000
+MOST_SCATTERED_ROWS = 0.25
+"""So is one of which so many rows lie in other segments than the largest: a new one has one segment, in which a search
+takes two thirds of the time. It is made again when the index has grown by a third: a row is written four times."""
+FEWEST_SCATTERED_ROWS, MOST_ROWS_TOGETHER = 10_000, 1_000_000
+"""Fewer segments' rows are searched in no time; more rows may not fit in one segment however often they are written."""
 _BATCH = 1_024
 _PATIENCE_S = 24 * 3600.0
 """A change may take hours, where it is a large corpus; a compaction has the time."""
@@ -118,8 +123,11 @@ class Compaction:
 
     def _is_keyword_due(self) -> bool:
         head = self._head()
-        dead = self._reader.leg(head).count_dead()
-        return not self._reader.is_exact(head) and dead > max(FEWEST_DEAD_ROWS, MOST_DEAD_ROWS * head.passages)
+        leg = self._reader.leg(head)
+        if self._reader.is_exact(head):
+            return False
+        is_wasted = leg.count_dead() > max(FEWEST_DEAD_ROWS, MOST_DEAD_ROWS * head.passages)
+        return is_wasted or is_scattered(head.passages, leg.count_scattered())
 
     def _make_graph(self) -> None:
         """Put into the graph what came since it was made, and mark in it what went."""
@@ -176,6 +184,11 @@ class Compaction:
                 leg.change(removed=records.removed_since(connection, head.generation), added=came)
             put_head(connection, msgspec.structs.replace(now, keyword=head.keyword + 1))
         _log.info("index.keyword_leg_made", path=str(path), passages=now.passages)
+
+
+def is_scattered(passages: int, scattered: int) -> bool:
+    """Whether a keyword leg is to be made anew, by its passages and those that lie beside its largest segment."""
+    return passages <= MOST_ROWS_TOGETHER and scattered > max(FEWEST_SCATTERED_ROWS, MOST_SCATTERED_ROWS * passages)
 
 
 class IndexParts(NamedTuple):

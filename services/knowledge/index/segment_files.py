@@ -29,6 +29,7 @@ class _DeletedRows(msgspec.Struct):
 
 
 class _Segment(msgspec.Struct):
+    max_doc: int = 0
     deletes: _DeletedRows | None = None
 
 
@@ -40,11 +41,20 @@ class _LegMeta(msgspec.Struct):
 
 def count_removed_rows(meta: Path) -> int:
     """How many removed rows still lie in the segments of a leg, by its `meta.json`."""
+    return sum(segment.deletes.num_deleted_docs for segment in _segments(meta) if segment.deletes is not None)
+
+
+def count_scattered_rows(meta: Path) -> int:
+    """How many rows, removed ones too, lie in other segments of a leg than its largest, by its `meta.json`."""
+    sizes = sorted(segment.max_doc for segment in _segments(meta))
+    return sum(sizes[:-1])
+
+
+def _segments(meta: Path) -> tuple[_Segment, ...]:
     try:
-        segments = msgspec.json.decode(meta.read_bytes(), type=_LegMeta).segments
+        return msgspec.json.decode(meta.read_bytes(), type=_LegMeta).segments
     except FileNotFoundError:  # another leg is in force by now
-        return 0
-    return sum(segment.deletes.num_deleted_docs for segment in segments if segment.deletes is not None)
+        return ()
 
 
 def find_damaged_files(leg: Path) -> list[str]:
