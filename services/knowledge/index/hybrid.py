@@ -207,8 +207,9 @@ class HybridIndex:
             if k <= 0:
                 return []
             places = partial(records.find_places, now.connection, language=language)
-            words = dict(now.keyword.search(text, language, depth, places))
-            near = _find_near(now, vector, depth)
+            stated = now.keyword.search_beyond(text, language, depth, places)
+            words = dict(stated[:depth])
+            near = _find_near(now, vector, depth, [number for number, _ in stated[: 2 * depth]])
             fused = fuse_rankings(list(words), list(near)[:depth])[:k]
             passages = records.find_passages(now.connection, [number for number, _ in fused])
             named = sources.find_named(now.connection, {each.document_id for each in passages.values()})
@@ -291,8 +292,9 @@ class HybridIndex:
         return DocumentUnits(document=document, units=units, vectors=vectors)
 
 
-def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int) -> dict[int, float]:
-    """The nearest passages with their cosine, best first."""
+def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int, beside: Sequence[int]) -> dict[int, float]:
+    """The nearest passages with their cosine, best first. Those `beside`, which words have found, are looked at where a
+    graph may not find all that are near."""
     if isinstance(now.vectors, ExactLeg):
         return now.vectors.search(vector, depth)
-    return now.vectors.search(vector, depth, partial(records.find_vectors, now.connection))
+    return now.vectors.search(vector, depth, partial(records.find_vectors, now.connection), beside)

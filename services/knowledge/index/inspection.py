@@ -18,7 +18,7 @@ from tidegate.services.knowledge.index.chunking import Chunk, cut_into_chunks
 from tidegate.services.knowledge.index.compaction import IndexParts
 from tidegate.services.knowledge.index.database import IndexHead, add_digests, read_head
 from tidegate.services.knowledge.index.errors import IndexUnusableError
-from tidegate.services.knowledge.index.graph import digest_of_graph
+from tidegate.services.knowledge.index.graph_files import is_graph_whole
 from tidegate.services.knowledge.index.keyword import KeywordLeg
 from tidegate.services.knowledge.index.records import DocumentEntry
 from tidegate.services.knowledge.index.row_checks import PassageRow, find_names, read_halves, read_text
@@ -109,7 +109,7 @@ class IndexInspector:
             return []
         path = self._parts.storage.graph(head.graph)
         try:
-            is_whole = digest_of_graph(path) == head.graph_sha256
+            is_whole = is_graph_whole(path, head.graph_sha256)
         except FileNotFoundError:
             is_whole = False
         except OSError as error:

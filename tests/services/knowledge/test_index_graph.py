@@ -6,52 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.support.branch_index import LETTERS, found
 from tests.support.corpus import BRANCH, document
+from tests.support.graph_passages import Passages
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.database import IndexHead, read_head_of
-from tidegate.services.knowledge.index.graph import AXES, GraphLeg, PassageGraph, PassageTail, Projection
+from tidegate.services.knowledge.index.graph import AXES, GraphLeg, PassageGraph, PassageTail
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
-from tidegate.services.knowledge.text_embedder import Vector
-
-
-class Passages:
-    """Passages of three units each, drawn, most of which differ in a few directions; some of them may go."""
-
-    def __init__(self, count: int) -> None:
-        drawn = np.random.default_rng(1).normal(size=(count, 3, DIMENSIONS)).astype(np.float32)
-        drawn *= 0.98 ** np.arange(DIMENSIONS, dtype=np.float32)
-        self.units: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
-        self.projection = Projection.fit(self.units.reshape(-1, DIMENSIONS), 3 * count)
-        self.gone: set[int] = set()
-
-    def rows(self, numbers: range) -> list[tuple[int, Matrix]]:
-        return [(number, self.units[number]) for number in numbers]
-
-    def vectors(self, numbers: list[int]) -> tuple[list[int], Numbers, Matrix]:
-        live = sorted(set(numbers) - self.gone)
-        return live, 3 * np.arange(len(live)), self.units[live].reshape(-1, DIMENSIONS)
-
-    def exact(self, vector: Vector, k: int) -> list[int]:
-        near = (self.units @ vector).max(axis=1)
-        return [int(number) for number in np.argsort(-near) if int(number) not in self.gone][:k]
-
-    def graph(self, numbers: range) -> PassageGraph:
-        graph = PassageGraph.empty(self.projection)
-        graph.add(self.rows(numbers))
-        return graph
-
-    def tail(self, numbers: range) -> PassageTail:
-        return PassageTail.empty(self.projection).extended(self.rows(numbers))
-
-    def project(self, number: int) -> Vector:
-        """The first unit of a passage, in the axes of a graph."""
-        projected: Vector = self.units[number, 0] @ self.projection.axes
-        return projected
 
 
 def test_the_graph_and_its_tail_find_what_an_exact_scan_finds_also_when_half_is_gone() -> None:
@@ -77,6 +40,30 @@ def test_a_leg_returns_all_it_has_where_more_is_wanted() -> None:
     assert GraphLeg(None, PassageTail.empty(None), 0).search(passages.units[0, 0], 5, passages.vectors) == {}
 
 
+def test_what_words_have_found_is_ranked_among_what_is_near_by_all_of_its_units() -> None:
+    passages = Passages(900)
+    leg = GraphLeg(passages.graph(range(600)), passages.tail(range(600, 900)), 900)
+    passages.gone = {5, 800}
+    vector = passages.units[7, 1]
+    far = [number for number in passages.exact(vector, 900) if number % 3 == 0][-40:]
+    near = leg.search(vector, 4, passages.vectors, [*far, 5, 800])
+    assert not passages.gone & set(near)
+    assert near.keys() >= set(far) - set(leg.search(vector, 4, passages.vectors))
+    for number, cosine in near.items():
+        assert cosine == pytest.approx(float((passages.units[number] @ vector).max()), abs=1e-6)
+    assert list(near) == sorted(near, key=lambda number: -near[number])
+
+
+def test_what_words_have_found_does_not_stand_for_what_is_near_where_that_is_gone() -> None:
+    passages = Passages(300)
+    leg = GraphLeg(passages.graph(range(200)), passages.tail(range(200, 300)), 300)
+    vector = passages.units[7, 1]
+    ranked = passages.exact(vector, 300)
+    passages.gone = set(ranked[:30])
+    near = leg.search(vector, 2, passages.vectors, ranked[-30:])
+    assert list(near)[:2] == ranked[30:32]
+
+
 def test_an_older_tail_does_not_see_what_a_newer_one_got() -> None:
     passages = Passages(500)
     older = passages.tail(range(10))
@@ -86,23 +73,6 @@ def test_an_older_tail_does_not_see_what_a_newer_one_got() -> None:
     assert newer.search(passages.project(400), 1)[0][1] == 400 << 16
     np.testing.assert_array_equal(newer.rows()[1][:30], older.rows()[1])
     assert older.rows()[1].shape == (30, AXES)
-
-
-def test_a_saved_graph_finds_the_same_and_a_torn_one_is_refused(tmp_path: Path) -> None:
-    passages = Passages(50)
-    graph = passages.graph(range(50))
-    graph.remove([3, 77])
-    digest = graph.save(tmp_path / "graph.bin")
-    loaded = PassageGraph.load(tmp_path / "graph.bin", "g", digest)
-    assert loaded.search(passages.project(3), 20) == graph.search(passages.project(3), 20)
-    assert {label >> 16 for _, label in loaded.search(passages.project(3), 147)} == set(range(50)) - {3}
-    for file in (tmp_path / "graph.axes", tmp_path / "graph.bin"):
-        whole = file.read_bytes()
-        for at in (*range(0, 96, 3), -1):  # of the first numbers hnswlib makes addresses
-            file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at:][1:])
-            with pytest.raises(ValueError, match="not those that were saved"):
-                PassageGraph.load(tmp_path / "graph.bin", "g", digest)
-        file.write_bytes(whole)
 
 
 def large(path: Path, fold_at: int = 8) -> HybridIndex:
@@ -235,3 +205,15 @@ def test_an_index_that_shrinks_is_exact_again_and_without_a_trace_of_what_went(t
     for text in ("coin machine", "banker's draft"):
         vector = LETTERS.embed(text)
         assert index.search(text, vector, 8, "en") == fresh.search(text, vector, 8, "en")
+
+
+def test_of_a_large_index_a_passage_that_words_have_found_tells_how_near_it_is(tmp_path: Path) -> None:
+    index = large(tmp_path / "i", fold_at=1_000)
+    index.upsert([*(drawn(number) for number in range(100)), document("lantern", "# Lantern\n\nA lantern glows.")])
+    vector = LETTERS.embed("edition 0 of matter 7 is about 7919")
+    [first, *_] = index.search("lantern", vector, 8, "en")
+    units = index.units("lantern", first.document_version)
+    assert first.document_id == "lantern"
+    assert units is not None
+    assert first.similarity == pytest.approx(float((units.vectors @ vector).max()), abs=1e-6)
+    assert first.similarity > 0.0
