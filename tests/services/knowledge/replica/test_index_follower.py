@@ -18,6 +18,7 @@ from tidegate.schemas import DocumentContent
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.replica import index_follower
+from tidegate.services.knowledge.replica.authoring import contents_of
 from tidegate.services.knowledge.replica.index_follower import FollowedState, IndexFollower
 from tidegate.services.knowledge.replica.planned_change import ChangePlanner, PlannedChange
 from tidegate.sync.records import NOT_HELD
@@ -225,3 +226,20 @@ def test_the_state_comes_with_the_last_of_many_batches(tmp_path: Path, monkeypat
     lab.follower.start("documents")
     assert generations == [0, 0, 0]
     assert lab.follower.state("documents").generation == 1
+
+
+@pytest.mark.parametrize("has_vectors", [True, False])
+def test_fewer_documents_come_at_once_where_their_vectors_have_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_vectors: bool
+) -> None:
+    monkeypatch.setattr(index_follower, "BATCH", 5)
+    monkeypatch.setattr(index_follower, "BATCH_TO_EMBED", 2)
+    lab = ReplicaLab(tmp_path)
+    for each in (document(f"d{number}", f"Fees of {number}.") for number in range(7)):
+        [(document_id, content)] = contents_of([each], LETTERS)
+        written = content if has_vectors else msgspec.structs.replace(content, vectors=None)
+        lab.hub.author.write("documents", document_id, written, NOW)
+    held: list[int] = []
+    follower = IndexFollower(lab.store, lab.index, stand_back=lambda: held.append(len(lab.held())))
+    assert follower.start("documents").put == 7
+    assert held == ([0, 5] if has_vectors else [0, 2, 4, 6])
