@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -103,7 +104,9 @@ class CrowdedSite:
                 if await self.ask(CROWD) is not None:
                     return
                 refusals.append((time.perf_counter() - began_s) * 1000)
-                await asyncio.sleep(1.0)  # what `retry-after` says
+                # What `retry-after` says, and no two at one moment: they are clients of this loop, and all at once it
+                # is their own waking that the quiet tenant waits for.
+                await asyncio.sleep(1.0 + random.random())
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CROWD_REQUESTS):
