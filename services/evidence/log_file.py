@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS heads (
 """
 PAGE_BYTES = 1 << 14
 """An entry with a receipt has one or two kilobytes: in SQLite's own 4 KiB pages appending takes twice as long."""
+TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+"""Read first, by which the state of the log is chosen that is read from then on."""
+BEGUN = "SELECT EXISTS (SELECT 1 FROM own) OR EXISTS (SELECT 1 FROM entries)"
+"""The writer makes the tables first, and says then whose log it is."""
 LOG, LOCK = "log.sqlite", "lock"
 
 
@@ -85,7 +89,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # of a file that is made now
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(SCHEMA)
+        connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")  # a reader sees all tables or none
     return connection
 
 
@@ -122,7 +126,8 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             connection.execute("PRAGMA query_only=ON")
             connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM own").fetchone()  # the state is chosen by the first read
+            if not connection.execute(TABLES).fetchone()[0] or not connection.execute(BEGUN).fetchone()[0]:
+                raise AuditMissingError(f"there is no audit log in {path} yet: it is just being made")
             yield connection
         finally:
             connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -220,3 +221,19 @@ def test_a_writer_that_is_killed_leaves_whole_batches(tmp_path: Path) -> None:
             assert log.size % 7 == 0
             assert log.size >= shown, "what append had returned from is lost"
             assert edge_of(leaf_hash(stored.leaf) for stored in log.reader.entries()).root == log.reader.head().root
+
+
+def test_a_log_that_is_just_being_made_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / LOG).touch()
+    with pytest.raises(AuditMissingError), AuditReader.open(tmp_path):
+        raise AssertionError("an empty file was read")
+    with sqlite3.connect(tmp_path / LOG) as connection:
+        connection.execute("CREATE TABLE own (id INTEGER PRIMARY KEY, state BLOB)")
+        connection.execute("CREATE TABLE entries (counter INTEGER PRIMARY KEY, hash BLOB, leaf BLOB)")
+    connection.close()
+    with pytest.raises(AuditMissingError), AuditReader.open(tmp_path):
+        raise AssertionError("a log of nobody was read")
+    (tmp_path / LOG).unlink()
+    with AuditLog.open(tmp_path, "site1") as log, AuditReader.open(tmp_path) as reader:
+        assert reader.state().domain == "site1"
+        log.append([answer(1)], 1)
