@@ -129,6 +129,10 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Descriptions of what the hub has published. What is older is not found by a new site."""
     objects_s: Kept = 0
     """Snapshots and weights. What is older is not fetched by a new site."""
+    audit_s: Kept = 0
+    """Entries of the audit log, which is no stream: of older ones the hash is kept alone, once they are witnessed."""
+    audit_bytes: Annotated[int, msgspec.Meta(ge=0, extra={"unit": "bytes"})] = 16 << 30
+    """Of all entries that are kept whole; of the oldest of more than that the hash is kept alone. 0: without bound."""
     oldest_make_room: tuple[Literal["PIPE", "DEAD"], ...] = ("PIPE",)
     """Which of these give up the oldest when they are full, instead of refusing. `DEAD` here: a flood of dead letters
     costs old ones, not the work on new requests. Without `PIPE` no hop is ever given up for room, and stages wait."""
@@ -141,6 +145,14 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 raise ValueError(
                     f"{name} is {kept_s} s; a stream keeps things for {shortest_s} s at least, or for ever (0)"
                 )
+
+
+STREAMS_KEPT = tuple(
+    name
+    for name in RetentionSettings.__struct_fields__
+    if name.endswith("_s") and name not in ("archive_answers_after_s", "audit_s")
+)
+"""The ages that are those of streams."""
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,9 +41,11 @@ ActKind = Literal[
     "head_refused",
     "head_accepted",
     "evidence_only",
+    "trimmed",
 ]
 """What was done or refused, beside answers and dead letters. `violated`: somebody tried what is not theirs.
 `evidence_only`: an incident has put a site to it; what is put on or off by hand is `published`.
+`trimmed`: of the entries before number `epoch` the hashes are kept alone; `digest` is the root that they make.
 `head_accepted`: a person takes the log of a domain for what it is now, though it is not what was witnessed;
 `vault_accepted`: the same of a vault. `erased`, `exported`: what was held of one asker, not whose it was; the digest of
 an erasure is that of its certificate."""

@@ -186,6 +186,7 @@ def describe_report(report: LogReport, witnessed: dict[str, SignedNote]) -> str:
     lines = [
         f"{report.domain}: {report.size} entries, root {report.root}",
         f"signed: {report.signed} entries; behind the last signed head: {report.size - report.signed}",
+        *([f"trimmed: of the first {report.trimmed} entries the hashes are kept alone"] if report.trimmed else []),
         f"held against {len(witnessed)} heads that others have kept, up to {report.witnessed} entries",
         *(plain(f"fault: {fault}") for fault in report.faults),
     ]

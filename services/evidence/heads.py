@@ -84,6 +84,9 @@ class HeadWitness:
         self._keys = keys
         self._faults = faults
         self._incarnation_of = incarnation_of
+        self.seen_size = 0
+        """Entries of the hub's own log that all its sites that asked know the head of; since this process began."""
+        self._seen: dict[str, int] = {}
 
     def answer(self, site: str, data: bytes, now_ms: int) -> HeadReply:
         """Witness the head that a site asks for, or say why not; what speaks against its log is logged here.
@@ -106,10 +109,16 @@ class HeadWitness:
             return self._refuse(site, HeadRefusedError("unsigned", error.reason), data, now_ms, size)
         except HeadRefusedError as error:
             return self._refuse(site, error, asked.checkpoint.encode(), now_ms, size)
+        self._note_seen(site, asked.hub_size)
         cosigned = self._keys.cosign(SignedNote(note.text, note.signatures[:1]), HUB)
         self._log.keep_head(cosigned, now_ms)
         self._faults.clear(site, "head")
         return self._with_news(HeadReply(size=head.size, cosigned=str(cosigned)), site, asked.hub_size)
+
+    def _note_seen(self, site: str, hub_size: int) -> None:
+        signed = self._log.reader.newest_checkpoint()
+        self._seen[site] = min(hub_size, signed.checkpoint.size if signed else 0)
+        self.seen_size = min(self._seen.values())
 
     def _refuse(self, site: str, error: HeadRefusedError, shown: bytes, now_ms: int, size: int) -> HeadReply:
         if error.fault not in PASSING:

@@ -27,6 +27,8 @@ KEPT_EVERY = 256
 LOOKED_UP = 500
 """Sources that are looked up at once; SQLite takes no more than 999 parameters everywhere."""
 SALT_BYTES = 16
+STAYING = tuple(f'"kind":"{kind}"'.encode() for kind in ("erased", "trimmed"))
+"""What entries hold that are never trimmed."""
 NOWHERE: Mapping[str, int] = {}
 
 
@@ -108,8 +110,43 @@ class AuditLog:
             size, edge = tree.edge
             known = {**before.cursors, **cursors}
             state = replace(before, size=size, edge=edge, logged_at_ms=logged_at_ms, cursors=known)
+            state = replace(state, leaf_bytes=before.leaf_bytes + sum(len(leaf) for _, _, leaf in rows))
             if fresh or state.cursors != before.cursors:
                 _store_state(self._connection, state)
+        self._state = state
+        return len(rows)
+
+    def announce_trimming(self, end: int, now_ms: int) -> None:
+        """Log that of the entries before `end` hashes alone are kept from now; see `trim`. Raises as `append` does, and
+        `ValueError` where the log is not so long, or begins there."""
+        begin, domain = self._state.trimmed, self._state.domain
+        if not begin < end <= self._state.size:
+            raise ValueError(f"the log has entries {begin} to {self._state.size - 1}, and none goes before {end}")
+        act = AuditedAct(about=domain, epoch=end, count=end - begin, digest=self.reader.root_at(end).hex())
+        self.append([EntryDraft(kind="trimmed", body=act, source=_trimming_of(domain, end))], now_ms)
+
+    def trim(self, end: int) -> int:
+        """Take the bytes of the entries before `end`, and return how many lost them. Their hashes stay, and so does
+        what erased somebody's data, for its certificate is proven by it.
+
+        Raises `ValueError` unless that was announced in the log, under a head that is signed; and as `append` does.
+        """
+        begin, signed = self._state.trimmed, self.reader.newest_checkpoint()
+        announced = _digest_of(_trimming_of(self._state.domain, end))
+        is_announced = self._connection.execute("SELECT 1 FROM sources WHERE source = ?", (announced,)).fetchone()
+        if is_announced is None or signed is None or signed.checkpoint.size != self._state.size:
+            raise ValueError(f"no signed head says that the entries before {end} go")
+        with writing(self._connection, self._path):
+            held = self.reader.count_bytes(begin, end)
+            stay = " AND ".join("instr(leaf, ?) = 0" for _ in STAYING)
+            going = f"FROM entries WHERE counter >= ? AND counter < ? AND {stay}"
+            rows = self._connection.execute(f"SELECT counter, hash, x'' {going}", (begin, end, *STAYING)).fetchall()
+            # An update in place would leave their pages nearly empty, and never free one.
+            self._connection.execute(f"DELETE {going}", (begin, end, *STAYING))
+            self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
+            gone = held - self.reader.count_bytes(begin, end)
+            state = replace(self._state, trimmed=end, leaf_bytes=self._state.leaf_bytes - gone)
+            _store_state(self._connection, state)
         self._state = state
         return len(rows)
 
@@ -136,7 +173,7 @@ class AuditLog:
         """Those whose source was never logged, by its digest."""
         found: dict[bytes, EntryDraft] = {}
         for draft in drafts:
-            found.setdefault(sha256(draft.source.encode()).digest()[:16], draft)
+            found.setdefault(_digest_of(draft.source), draft)
         keys = list(found)
         for begin in range(0, len(keys), LOOKED_UP):
             some = keys[begin : begin + LOOKED_UP]
@@ -144,6 +181,14 @@ class AuditLog:
             for (known,) in self._connection.execute(f"SELECT source FROM sources WHERE source IN ({marks})", some):
                 del found[known]
         return found
+
+
+def _digest_of(source: str) -> bytes:
+    return sha256(source.encode()).digest()[:16]
+
+
+def _trimming_of(domain: str, end: int) -> str:
+    return f"trim:{domain}:{end}"
 
 
 def _entry(draft: EntryDraft, domain: str, counter: int, logged_at_ms: int, salt: str) -> AuditEntry:
@@ -165,7 +210,7 @@ def _load(connection: sqlite3.Connection, domain: str, incarnation: int) -> LogS
     last = connection.execute("SELECT coalesce(max(counter), -1) FROM entries").fetchone()[0]
     tables = ("own", "sources", "checkpoints")
     if last < 0 and not any(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables):
-        state = LogState(domain, incarnation=incarnation)
+        state = LogState(domain, incarnation=incarnation, leaf_bytes=0)
         _store_state(connection, state)
         return state
     reader = AuditReader(connection)
@@ -180,6 +225,8 @@ def _load(connection: sqlite3.Connection, domain: str, incarnation: int) -> LogS
         raise AuditDamagedError(f"the log of {domain}: {error.reason}") from error
     if signed is not None and (signed.size > state.size or reader.root_at(signed.size) != signed.root):
         raise AuditDamagedError(f"the log of {domain} is not the one whose head was signed at {signed.size} entries")
+    if state.leaf_bytes < 0:
+        state = replace(state, leaf_bytes=reader.count_bytes(0, state.size))
     return state
 
 

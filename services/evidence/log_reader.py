@@ -30,6 +30,9 @@ PAGE = 512
 ROW = "counter, CAST(hash AS BLOB), CAST(leaf AS BLOB)"
 """SQLite keeps whatever somebody stores in a column: bytes are what is checked."""
 
+KEPT = "length(leaf) > 0"
+"""Of entries that were trimmed there are no bytes, only the hash of them."""
+
 
 class LogState(msgspec.Struct, frozen=True):
     """Whose log it is, its right edge, and how far what it follows was read; written with every batch of entries."""
@@ -42,6 +45,10 @@ class LogState(msgspec.Struct, frozen=True):
     """The last sequence of each stream that was logged."""
     incarnation: int = 1
     """How many times the site had been provisioned when the log was begun."""
+    trimmed: int = 0
+    """Of the entries before this one only hashes are kept."""
+    leaf_bytes: int = -1
+    """Bytes of the entries that are kept; -1: the log is of a version that did not count them."""
 
     @property
     def origin(self) -> str:
@@ -93,20 +100,28 @@ class AuditReader:
         state = self.state()
         return Checkpoint(state.origin, state.size, state.tree.root)
 
-    def entries(self, begin: int = 0, end: int | None = None) -> Iterator[StoredEntry]:
-        """The entries from `begin` to before `end`, in their order; those that are missing are left out."""
+    def entries(self, begin: int = 0, end: int | None = None, *, is_whole: bool = False) -> Iterator[StoredEntry]:
+        """The entries from `begin` to before `end`, in their order; those that are missing are left out, and unless
+        `is_whole` those that were trimmed, which have no bytes."""
         last = (1 << 62) if end is None else end
+        kept = "" if is_whole else f"AND {KEPT}"
         rows = self._connection.execute(
-            f"SELECT {ROW} FROM entries WHERE counter >= ? AND counter < ? ORDER BY counter", (begin, last)
+            f"SELECT {ROW} FROM entries WHERE counter >= ? AND counter < ? {kept} ORDER BY counter", (begin, last)
         )
         while page := rows.fetchmany(PAGE):
             yield from (StoredEntry(*row) for row in page)
 
     def newest_first(self) -> Iterator[StoredEntry]:
-        """All entries, the last one first."""
-        rows = self._connection.execute(f"SELECT {ROW} FROM entries ORDER BY counter DESC")
+        """All entries that were not trimmed, the last one first."""
+        rows = self._connection.execute(f"SELECT {ROW} FROM entries WHERE {KEPT} ORDER BY counter DESC")
         while page := rows.fetchmany(PAGE):
             yield from (StoredEntry(*row) for row in page)
+
+    def count_bytes(self, begin: int, end: int) -> int:
+        """The bytes of the entries from `begin` to before `end`, without those of their hashes."""
+        query = "SELECT coalesce(sum(length(CAST(leaf AS BLOB))), 0) FROM entries WHERE counter >= ? AND counter < ?"
+        found: int = self._connection.execute(query, (begin, end)).fetchone()[0]
+        return found
 
     def checkpoints(self) -> list[tuple[int, str]]:
         """The signed heads that are kept, the smallest first, each with the size under which it is stored."""

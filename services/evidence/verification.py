@@ -13,7 +13,7 @@ import msgspec
 from tidegate.schemas.message import Millis, Name
 from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote, domain_of, find_signer, parse_note
-from tidegate.services.evidence.log_reader import AuditReader
+from tidegate.services.evidence.log_reader import AuditReader, StoredEntry
 from tidegate.services.evidence.merkle import EMPTY_ROOT, TreeBuilder, leaf_hash
 
 FaultKind = Literal["edited", "deleted", "truncated", "reordered", "forked", "replaced", "unsigned"]
@@ -47,11 +47,20 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     signed: int = 0
     witnessed: int = 0
     faults: tuple[LogFault, ...] = ()
+    trimmed: int = 0
+    """Of the entries before this one there are only hashes, as an entry of the log says."""
 
     @property
     def is_good(self) -> bool:
         """Whether nothing is wrong."""
         return not self.faults
+
+
+class _Trimming(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry of that kind says: before which one only hashes are kept, and their root."""
+
+    epoch: int = 0
+    digest: str = ""
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +71,7 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     logged_at_ms: Millis
     kind: str
     salt: str
+    body: _Trimming
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +100,7 @@ def verify_log(reader: AuditReader, expected: Expectation, show: Callable[[int],
     check.compare(witnessed, roots, "witnessed")
     signed = [note.checkpoint.size for note in heads if roots.get(note.checkpoint.size) == note.checkpoint.root]
     seen = [note.checkpoint.size for note in witnessed if roots.get(note.checkpoint.size) == note.checkpoint.root]
+    trimmed = check.check_trimming(roots, max((note.checkpoint.size for note in heads), default=0))
     return LogReport(
         domain=expected.domain,
         size=check.tree.size,
@@ -97,6 +108,7 @@ def verify_log(reader: AuditReader, expected: Expectation, show: Callable[[int],
         signed=max(signed, default=0),
         witnessed=max(seen, default=0),
         faults=tuple(check.faults),
+        trimmed=trimmed,
     )
 
 
@@ -107,7 +119,9 @@ class _Check:
         self.faults: list[LogFault] = []
         self.tree = TreeBuilder()
         self._expected = expected
+        self._trimmings: list[tuple[int, _Trimming]] = []
         self._logged_at_ms = 0
+        self._empty: list[tuple[int, int]] = []
 
     def own_heads(self, reader: AuditReader) -> Iterator[SignedNote]:
         """The heads that are kept with the log, where a key of the domain signed them."""
@@ -139,15 +153,12 @@ class _Check:
 
     def read(self, reader: AuditReader, due: Sequence[int], show: Callable[[int], None]) -> dict[int, bytes]:
         """The roots that the entries make at the sizes that are due, as far as there are entries."""
-        roots, wanted, expected = {0: EMPTY_ROOT}, set(due), 0
+        roots, wanted, expected = {0: EMPTY_ROOT}, {*due, reader.state().trimmed}, 0
         size = reader.state().size
-        for stored in reader.entries():
+        for stored in reader.entries(is_whole=True):
             if stored.counter != expected:
                 self._note("deleted", expected, stored.counter - 1, "the log goes on behind them")
-            digest = leaf_hash(stored.leaf)
-            if digest != stored.hash:
-                self._note("edited", stored.counter, stored.counter, "its bytes are not those of its hash")
-            self._read_entry(stored.counter, stored.leaf)
+            digest = self._digest_of(stored)
             expected = stored.counter + 1
             self.tree.append(digest)
             if self.tree.size in wanted:
@@ -158,6 +169,32 @@ class _Check:
         if expected < size:
             self._note("truncated", expected, size - 1, f"the log had {size} entries when it was last written")
         return roots
+
+    def check_trimming(self, roots: Mapping[int, bytes], signed: int) -> int:
+        """Entries without bytes are those that the log says to have trimmed, under a signed head, and are what it says.
+        Before which entry that is."""
+        known = [each for counter, each in self._trimmings if counter < signed]
+        last = max(known, key=lambda each: each.epoch, default=_Trimming())
+        for first, end in self._empty:
+            if end >= last.epoch:
+                self._note("deleted", max(first, last.epoch), end, "no signed entry says that their bytes were trimmed")
+        root = roots.get(last.epoch)
+        if last.epoch and root is not None and root.hex() != last.digest and not self._is_known(0, last.epoch):
+            self._note("edited", 0, last.epoch - 1, "what is left of them is not what was trimmed")
+        return last.epoch
+
+    def _digest_of(self, stored: StoredEntry) -> bytes:
+        """The hash of an entry's bytes; where there are none, the hash that is kept, which the heads answer for."""
+        if not stored.leaf:
+            goes_on = bool(self._empty) and self._empty[-1][1] == stored.counter - 1
+            first = self._empty.pop()[0] if goes_on else stored.counter
+            self._empty.append((first, stored.counter))
+            return stored.hash
+        digest = leaf_hash(stored.leaf)
+        if digest != stored.hash:
+            self._note("edited", stored.counter, stored.counter, "its bytes are not those of its hash")
+        self._read_entry(stored.counter, stored.leaf)
+        return digest
 
     def compare(self, heads: Sequence[SignedNote], roots: Mapping[int, bytes], how: str) -> None:
         """Hold heads against what the entries make."""
@@ -190,6 +227,8 @@ class _Check:
             # Which of the two says another time than it did cannot be told.
             self._note("reordered", counter - 1, counter, f"entry {counter} is older than the one before")
         self._logged_at_ms = frame.logged_at_ms
+        if frame.kind == "trimmed":
+            self._trimmings.append((counter, frame.body))
 
     def _own_keys(self) -> list[TrustedKey]:
         return [key for key in self._expected.keys if (key.role, key.owner) == ("author", self._expected.domain)]

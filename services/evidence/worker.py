@@ -26,6 +26,7 @@ from tidegate.services.evidence.heads import HeadKeys, HeadSubmitter, HeadWitnes
 from tidegate.services.evidence.log import NOWHERE, AuditLog, EntryDraft
 from tidegate.services.evidence.log_file import AuditClosedError
 from tidegate.services.evidence.metrics import METRICS
+from tidegate.services.evidence.trimming import choose_end
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.audit_status import FILE, AuditStatus
 from tidegate.services.fleet.author_keys import known_author_keys
@@ -44,6 +45,7 @@ from tidegate.sync.trust.standing import read_machine_clock
 RETRY_EVERY_S = 1.0
 HEAR_EVERY_MS = 60_000
 """A site whose log stands still asks all the same, for the heads of the others."""
+TRIM_EVERY_S = 60.0
 PAGE = 256
 T = TypeVar("T")
 
@@ -75,9 +77,10 @@ class AuditWorker:
         """What runs for as long as the worker does."""
         audit = self._settings.audit
         follow = Loop("follow", self.follow, audit.sign_every_s, self.faults)
+        trim = Loop("trim", self.trim, TRIM_EVERY_S, self.faults)
         if self._settings.site == HUB:
-            return [follow]
-        return [follow, Loop("witness", self.submit, audit.witness_every_s, self.faults)]
+            return [follow, trim]
+        return [follow, trim, Loop("witness", self.submit, audit.witness_every_s, self.faults)]
 
     async def open(self) -> None:
         """Begin the log where there is none, and have events from now on. Raises as `AuditLog.append` does."""
@@ -96,6 +99,26 @@ class AuditWorker:
             await self._write(self._sign)
         finally:
             await self._write(self._show)
+
+    async def trim(self) -> None:
+        """Keep the log within what `retention` says. Raises what reading and writing it raise."""
+        while await self._write(self._trim):
+            continue
+
+    def _trim(self) -> bool:
+        """Whether something was trimmed; nothing goes that no other domain has witnessed."""
+        reader, retention = self._log.reader, self._settings.retention
+        witnessed = self._witness.seen_size
+        if self._settings.site != HUB:
+            own = reader.head_of(reader.state().origin)
+            witnessed = own.checkpoint.size if own else 0
+        end = choose_end(reader, retention, witnessed, self._now_ms())
+        if end == reader.state().trimmed:
+            return False
+        self._log.announce_trimming(end, self._now_ms())
+        self._sign()
+        self._log.trim(end)
+        return True
 
     async def submit(self) -> None:
         """Have the hub witness the newest head. Raises `HeadRefusedError` where it will not.

@@ -85,14 +85,13 @@ def attack(directory: Path, *statements: str) -> None:
 def rebuild(directory: Path) -> None:
     """Have everything that can be computed from the leaves agree with them: what who has no key can do at best."""
     with sqlite3.connect(directory / LOG) as connection:
-        leaves = [
-            bytes(leaf) for (leaf,) in connection.execute("SELECT CAST(leaf AS BLOB) FROM entries ORDER BY counter")
-        ]
+        rows = connection.execute("SELECT hash, CAST(leaf AS BLOB) FROM entries ORDER BY counter").fetchall()
+        leaves = [(bytes(kept) if not leaf else leaf_hash(bytes(leaf)), bytes(leaf)) for kept, leaf in rows]
         tree, tiles = TreeBuilder(), []
         connection.execute("DELETE FROM entries")
-        for counter, leaf in enumerate(leaves):
-            connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (counter, leaf_hash(leaf), leaf))
-            tiles += [(level, (tree.size >> level) - 1, full) for level, full in tree.append(leaf_hash(leaf))]
+        for counter, (digest, leaf) in enumerate(leaves):
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (counter, digest, leaf))
+            tiles += [(level, (tree.size >> level) - 1, full) for level, full in tree.append(digest)]
         connection.execute("DELETE FROM tiles")
         connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
         state = LogState("site1", *tree.edge, 10_000)

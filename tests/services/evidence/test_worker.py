@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import threading
 import time
@@ -13,17 +14,21 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from tests.support.audit_logs import fill
 from tests.support.audit_worlds import bury, open_world, publish, published
 from tests.support.message_parts import RECEIPT
 from tests.support.nats_fleet import client_of, until
 from tests.support.sync_parts import fast_directory
 from tidegate.brokers.jetstream.api import put_stream
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.repair import delete_stream
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.topology.streams import site_streams
-from tidegate.schemas import HeadReply, decode, encode
+from tidegate.schemas import HeadReply, decode, encode, replace
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter
 from tidegate.schemas.subjects import ANSWERS, HUB
 from tidegate.services.evidence.entries import receipt_digest
+from tidegate.services.evidence.log import AuditLog
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.verification import Expectation, verify_log
 from tidegate.services.evidence.worker import open_audit_worker
@@ -258,3 +263,27 @@ async def test_the_hub_refuses_a_log_that_was_changed_until_it_is_put_back(path:
                 return not world.status("site1").faults and not world.status(HUB).faults
 
             await until(is_mended)
+
+
+async def test_a_log_is_trimmed_once_another_domain_has_witnessed_it(path: Path) -> None:
+    async with open_world(path) as world:
+        for domain in (HUB, "site1"):
+            with AuditLog.open(world.directory(domain), domain) as log:
+                fill(log, 300)
+        kept = RetentionSettings(audit_bytes=1)
+        async with contextlib.AsyncExitStack() as stack:
+            workers = {}
+            for domain in (HUB, "site1"):
+                bus = await stack.enter_async_context(JetStreamBus.open(world.fleet.nats_of(domain, "audit"), domain))
+                settings = replace(world.settings(domain), retention=kept)
+                workers[domain] = await stack.enter_async_context(open_audit_worker(settings, bus))
+            assert len(world.entries(HUB)) == 301, "no site knows its head yet"
+            await world.witnessed("site1", 301)
+            await workers["site1"].trim()
+            assert [entry.counter for entry in world.entries("site1")] == list(range(256, 302))
+            await world.witnessed("site1", 302)  # with that the site has said which head of the hub's it knows
+            await workers[HUB].trim()
+            assert [entry.counter for entry in world.entries(HUB)] == list(range(256, 302))
+        trimmed = world.entries("site1")[-1]
+    assert isinstance(trimmed.body, AuditedAct)
+    assert (trimmed.kind, trimmed.body.epoch) == ("trimmed", 256)
