@@ -62,9 +62,9 @@ def prepare_active(
         INTENTS: _digest([directory / "intents.yaml"]),
         CONFIDENCE: f"{digest_questions(pack)}-{_digest(list_files(directory / ARTEFACTS))}",
     }
-    made: dict[str, tuple[str, ...]] = {CALIBRATION: (MODELS, CONFIDENCE)}
+    made: dict[str, tuple[str, ...]] = {CALIBRATION: (MODELS, CONFIDENCE), PUBLISHED: ()}
     if paths.home.name != HUB:
-        made |= {INTENT_HEAD: (MODELS, INTENTS), PUBLISHED: ()}
+        made |= {INTENT_HEAD: (MODELS, INTENTS)}
     missing = set(made)
     if before is not None:
         missing -= {name for name, keys in made.items() if _take_over(name, directory, before, made_of, keys)}

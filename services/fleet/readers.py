@@ -19,6 +19,7 @@ from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_vers
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.policies.policy import Policy
 from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.settings import Settings
 
 _log = structlog.get_logger()
@@ -46,13 +47,15 @@ def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
 @dataclass(frozen=True)
 class TenantReading:
     """How a site, or the hub, reads for a tenant by its pack in force: into which words it puts a question, what it
-    takes for personal data that may not leave the site, by which settings; and the policies of a site."""
+    takes for personal data that may not leave the site, by which settings; the policies of a site; and what the tenant
+    publishes, at a hub that has made that of its documents."""
 
     reader: Reader
     thesaurus: Thesaurus | None
     detector: Detector
     settings: Settings
     policies: tuple[Policy, ...] = ()
+    published: PublishedText | None = None
 
     @classmethod
     def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> TenantReading:
@@ -65,4 +68,5 @@ class TenantReading:
         # The hub judges nothing; without any policy the policy stage lets nothing pass, and there is nothing to ask.
         policies = () if is_hub or not (pack.directory / "policies").is_dir() else pack.policies
         reader = pack.load_reader(units, AT_HUB if is_hub else AT_SITE)
-        return cls(reader, pack.thesaurus, detector, live, policies)
+        published = pack.published if is_hub and pack.made.published.exists() else None
+        return cls(reader, pack.thesaurus, detector, live, policies, published)

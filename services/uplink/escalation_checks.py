@@ -15,6 +15,7 @@ from tidegate.schemas.request import MAX_INSTRUCTIONS
 from tidegate.schemas.subject_claims import EscalationClaim
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.privacy.dlp.person_model import UnfinishedScreeningError
 
 FAULTS = {
     "unreadable": "it is no escalation",
@@ -32,6 +33,7 @@ FAULTS = {
     "foreign_tenant": "the site does not serve this tenant",
     "forged_token": "a vault token in it is not of the fixed form",
     "personal_data": "it holds personal data in clear",
+    "unscreened": "it was not read to its end for names in time",
     "foreign_session": "the verification session is another site's",
 }
 """What is refused, by code, in words that repeat nothing."""
@@ -49,6 +51,8 @@ MOST_PARTS = 512
 FindByRules = Callable[[str], Sequence[Finding]]
 RulesOf = Callable[[str], FindByRules]
 """The rules of a tenant: what its sites take for personal data, but for what only a model finds."""
+NamesOf = Callable[[str], FindByRules | None]
+"""What finds a tenant's names with the model; None where nothing does. It raises `UnfinishedScreeningError`."""
 
 
 def fault_of_claim(escalated: Escalated, claim: EscalationClaim) -> str:
@@ -93,6 +97,16 @@ def fault_of_words(question: Question, find_personal: FindByRules) -> str:
     named = f"{question.language} {question.intent}"
     texts = (question.text, question.instructions, named, *spellings(question.schema))
     return "personal_data" if any(holds_personal(text, find_personal) for text in texts) else ""
+
+
+def fault_of_names(question: Question, find_names: FindByRules) -> str:
+    """What the model finds in the words of whoever asks: the code, or nothing. A schema's are of who wrote the program,
+    whose fields are called after people's properties."""
+    try:
+        found = any(holds_personal(text, find_names) for text in (question.text, question.instructions))
+    except UnfinishedScreeningError:
+        return "unscreened"
+    return "personal_data" if found else ""
 
 
 def holds_personal(text: str, find_personal: FindByRules) -> bool:

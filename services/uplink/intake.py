@@ -25,8 +25,10 @@ from tidegate.services.uplink.escalation_checks import (
     FAULTS,
     MOST_BYTES,
     FindByRules,
+    NamesOf,
     RulesOf,
     fault_of_claim,
+    fault_of_names,
     fault_of_sizes,
     fault_of_words,
     holds_personal,
@@ -66,11 +68,15 @@ class _Sender(NamedTuple):
 
 
 class HubIntake:
-    """Judges what sites send to one hub. `rules_of` finds personal data; `counts` reports to the audit log."""
+    """Judges what sites send to one hub. `rules_of` finds personal data, `names_of` what only a model finds of it;
+    `counts` reports to the audit log."""
 
-    def __init__(self, binding: SiteBinding, rules_of: RulesOf, counts: RefusalCounts) -> None:
+    def __init__(
+        self, binding: SiteBinding, rules_of: RulesOf, counts: RefusalCounts, names_of: NamesOf = lambda _: None
+    ) -> None:
         self._binding = binding
         self._rules_of = rules_of
+        self._names_of = names_of
         self._counts = counts
 
     async def read_stored(self, subject: str, headers: Mapping[str, str], data: bytes) -> Escalated:
@@ -144,16 +150,20 @@ class HubIntake:
         self._check(sender, fault_of_sizes(escalated))
         draft = escalated.draft
         size = len(escalated.question.text) + len(escalated.question.instructions) + len(draft.text if draft else "")
-        is_quick = size <= INLINE_CHARS
-        judge = partial(self._judge, escalated, self._rules_of(escalated.tenant))
+        find_names = self._names_of(escalated.tenant)
+        is_quick = size <= INLINE_CHARS and find_names is None
+        judge = partial(self._judge, escalated, self._rules_of(escalated.tenant), find_names)
         fault, is_clean = judge() if is_quick else await asyncio.to_thread(judge)
         self._check(sender, fault)
         return escalated if is_clean else replace(escalated, draft=None)
 
-    def _judge(self, escalated: Escalated, find: FindByRules) -> tuple[str, bool]:
+    def _judge(self, escalated: Escalated, find: FindByRules, find_names: FindByRules | None) -> tuple[str, bool]:
         draft = escalated.draft
         is_clean = draft is None or not holds_personal(draft.text, find)
-        return fault_of_words(escalated.question, find), is_clean
+        fault = fault_of_words(escalated.question, find)
+        if not fault and find_names is not None:
+            fault = fault_of_names(escalated.question, find_names)
+        return fault, is_clean
 
     def _check(self, sender: _Sender, fault: str) -> None:
         if fault:

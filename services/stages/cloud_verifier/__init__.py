@@ -27,6 +27,7 @@ from tidegate.services.stages.cloud_verifier.abstentions import AbstentionMetric
 from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.stages.cloud_verifier.hub_names import HubNames
 from tidegate.services.stages.cloud_verifier.metrics import ClaimMetrics
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.claims import Claims
@@ -93,8 +94,9 @@ async def open_intake(settings: Settings, readings: HubReadings) -> AsyncIterato
     def rules_of(tenant: str) -> FindByRules:
         return (readings.detector_of(tenant) or own).find
 
+    names = await HubNames.load(settings, readings.current)
     async with reporting(counts, EventSpool(paths.audit_events)):
-        yield HubIntake(binding, rules_of, counts)
+        yield HubIntake(binding, rules_of, counts, names.of)
 
 
 class HubReadings:
@@ -105,10 +107,15 @@ class HubReadings:
 
     def of(self, tenant: str) -> TenantReading:
         """Raises `RetryLaterError` while nothing is in force here."""
-        current = self._readings.current(tenant)
-        if current is None:
+        reading = self.current(tenant)
+        if reading is None:
             raise RetryLaterError(f"the hub has nothing in force for {tenant} yet", 1.0)
-        return current.parts
+        return reading
+
+    def current(self, tenant: str) -> TenantReading | None:
+        """None while nothing is in force here."""
+        current = self._readings.current(tenant)
+        return current.parts if current is not None else None
 
     def reader_of(self, tenant: str) -> Reader:
         """As `of`, the reader alone."""
@@ -116,8 +123,8 @@ class HubReadings:
 
     def detector_of(self, tenant: str) -> Detector | None:
         """What finds personal data of the tenant by rules; None while nothing is in force here."""
-        current = self._readings.current(tenant)
-        return current.parts.detector if current is not None else None
+        reading = self.current(tenant)
+        return reading.detector if reading is not None else None
 
     def words_of(self, tenant: str) -> Thesaurus | None:
         """As `of`, the words into which questions are put."""
