@@ -14,6 +14,7 @@ from tidegate.schemas.plan import Degradation, Draft, Plan, Speculation, Where
 from tidegate.schemas.question import Question
 from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
 from tidegate.schemas.request import Asked
+from tidegate.schemas.source_mark import SourceMark
 
 F = TypeVar("F", bound="Fact")
 
@@ -135,12 +136,14 @@ class Escalated(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     answer, made from the question and the documents: personal data in it has become vault tokens too.
 
     `reason` is a code: `planned` for the cloud; `no_answer` or `low_confidence` of the edge; or the check of the site's
-    verifier that its draft failed: `schema`, `entailment`, `policy`.
+    verifier that its draft failed: `schema`, `entailment`, `policy`. `source` is which process of the site asks; None
+    where the site was never provisioned, or is older.
     """
 
     reason: str
     edge_confidence: float = 0.0
     draft: Draft | None = None
+    source: SourceMark | None = None
 
 
 class Verified(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):

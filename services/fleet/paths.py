@@ -63,6 +63,11 @@ class StatePaths:
         return self.keys / "access.json"
 
     @property
+    def site_sources(self) -> Path:
+        """At the hub: which processes of each site have escalated."""
+        return self.home / "sources"
+
+    @property
     def applications(self) -> Path:
         """The accounts of those that ask over NATS, which the servers of this machine's sites include."""
         return Path(self._applications) if self._applications else applications_file_of(self.state)

@@ -33,7 +33,8 @@ from tidegate.services.uplink.escalation_checks import (
     fault_of_words,
     holds_personal,
 )
-from tidegate.services.uplink.site_binding import SiteBinding
+from tidegate.services.uplink.site_binding import AGAIN_S, SiteBinding
+from tidegate.services.uplink.source_watch import SourceWatch
 
 OLDER_AGAIN_S = 60.0
 INLINE_CHARS = 500
@@ -72,11 +73,17 @@ class HubIntake:
     `counts` reports to the audit log."""
 
     def __init__(
-        self, binding: SiteBinding, rules_of: RulesOf, counts: RefusalCounts, names_of: NamesOf = lambda _: None
+        self,
+        binding: SiteBinding,
+        rules_of: RulesOf,
+        counts: RefusalCounts,
+        names_of: NamesOf = lambda _: None,
+        watch: SourceWatch | None = None,
     ) -> None:
         self._binding = binding
         self._rules_of = rules_of
         self._names_of = names_of
+        self._watch = watch
         self._counts = counts
 
     async def read_stored(self, subject: str, headers: Mapping[str, str], data: bytes) -> Escalated:
@@ -148,6 +155,7 @@ class HubIntake:
         """The escalation, without a draft that may quote somebody: a draft may always be missing, and what it quotes
         of the site's own documents is not known here to be public."""
         self._check(sender, fault_of_sizes(escalated))
+        self._check(sender, await self._fault_of_source(sender, escalated))
         draft = escalated.draft
         size = len(escalated.question.text) + len(escalated.question.instructions) + len(draft.text if draft else "")
         find_names = self._names_of(escalated.tenant)
@@ -156,6 +164,18 @@ class HubIntake:
         fault, is_clean = judge() if is_quick else await asyncio.to_thread(judge)
         self._check(sender, fault)
         return escalated if is_clean else replace(escalated, draft=None)
+
+    async def _fault_of_source(self, sender: _Sender, escalated: Escalated) -> str:
+        """`cloned_site`, where this shows that there are two of the site; it is fenced then."""
+        if self._watch is None or escalated.source is None or self._watch.is_known(sender.site, escalated.source):
+            return ""
+        try:
+            fault = await asyncio.to_thread(self._watch.check, sender.site, escalated.source)
+        except (UnreadableError, OSError) as error:
+            raise RetryLaterError(f"what {sender.site} has sent before cannot be read or kept", AGAIN_S) from error
+        if fault == "fenced":
+            self._counts.add(RefusalKind("", "cloned_site", f"site:{sender.site[:32]}", "site_fenced"), sender.rid)
+        return "cloned_site" if fault else ""
 
     def _judge(self, escalated: Escalated, find: FindByRules, find_names: FindByRules | None) -> tuple[str, bool]:
         draft = escalated.draft

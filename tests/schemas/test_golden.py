@@ -254,7 +254,7 @@ def test_what_no_field_can_hold_cannot_leave_the_site() -> None:
     fields = {field.name for field in msgspec.structs.fields(Escalated)}
     assert fields == {
         "rid", "tenant", "site", "asked_at_ms", "deadline_at_ms", "timings", "lineage",
-        "question", "plan", "reason", "edge_confidence", "draft", "degradations", "can_retract", "generation",
+        "question", "plan", "reason", "edge_confidence", "draft", "degradations", "can_retract", "generation", "source",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from tidegate.services.fleet.refusal_counts import RefusalCounts
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.uplink.intake import HubIntake
 from tidegate.services.uplink.site_binding import SiteBinding
+from tidegate.services.uplink.source_watch import SourceWatch
 from tidegate.sync.trust.site_records import SiteRecords
 
 NOWHERE = Path("no-records")
@@ -19,5 +20,6 @@ def hub_intake(
     directory: Path = NOWHERE, *, counts: RefusalCounts | None = None, tenants: tuple[str, ...] = ("kiosk",)
 ) -> HubIntake:
     """The intake of a hub with these tenants, whose records of sites are in the directory."""
-    binding = SiteBinding(tenants, SiteRecords(directory))
-    return HubIntake(binding, lambda _: FIND, counts or RefusalCounts())
+    records = SiteRecords(directory)
+    watch = SourceWatch(directory / "sources", records) if directory != NOWHERE else None
+    return HubIntake(SiteBinding(tenants, records), lambda _: FIND, counts or RefusalCounts(), watch=watch)

@@ -36,6 +36,7 @@ from tidegate.services.uplink.intake import HubIntake
 from tidegate.services.uplink.lanes import EVERY_SITE, HubLanes
 from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.site_binding import SiteBinding
+from tidegate.services.uplink.source_watch import SourceWatch
 from tidegate.services.uplink.stream_check_server import PingServer
 from tidegate.sync.trust.site_records import SiteRecords
 
@@ -89,14 +90,15 @@ async def open_intake(settings: Settings, readings: HubReadings) -> AsyncIterato
     """What judges all that comes up from sites, by what is in force of each tenant; it reports what it refuses."""
     paths, counts = StatePaths(settings), RefusalCounts()
     own = Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
-    binding = SiteBinding(settings.tenants, SiteRecords(paths.site_records))
+    records = SiteRecords(paths.site_records)
+    binding, watch = SiteBinding(settings.tenants, records), SourceWatch(paths.site_sources, records)
 
     def rules_of(tenant: str) -> FindByRules:
         return (readings.detector_of(tenant) or own).find
 
     names = await HubNames.load(settings, readings.current)
     async with reporting(counts, EventSpool(paths.audit_events)):
-        yield HubIntake(binding, rules_of, counts, names.of)
+        yield HubIntake(binding, rules_of, counts, names.of, watch)
 
 
 class HubReadings:

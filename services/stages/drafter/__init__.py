@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
+from tidegate.schemas import Answer, Artefact, Draft, Escalated, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReading
@@ -36,6 +36,7 @@ from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
 from tidegate.services.stages.drafter.verifying import DraftVerifier
 from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.source_marks import SourceMarks
 
 Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
 
@@ -51,7 +52,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    latency, drafts = DrafterLatency(), DraftVerifier()
+    latency, drafts, marks = DrafterLatency(), DraftVerifier(), SourceMarks.of(settings)
     async with open_tenant_parts(settings, partial(TenantReading.load, settings, units)) as readings:
         cache = await open_answer_cache(settings, bus, partial(detector_of, readings, settings), tokens)
 
@@ -70,7 +71,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             )
             [made] = await draft(retrieved, ports, rules_of(reading, settings))
             latency.observe(retrieved, made, watch.ms)
-            return [made]
+            return [await marks.stamp(made) if marks is not None and isinstance(made, Escalated) else made]
 
         verifier = InteractiveVerifier(bus, settings.site, model_of)
         yield handler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from tidegate.schemas import (
     decode,
     encode,
 )
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -41,6 +43,7 @@ from tidegate.services.stages.drafter.handler import levels_of
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
 from tidegate.services.stages.settings import DrafterSettings
 from tidegate.services.uplink.verification_client import ProposeTokens, SessionLostError, VerificationClient
+from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +89,19 @@ async def test_nothing_is_read_by_the_cross_encoder_where_the_time_for_it_was_gi
                 await answer(msgspec.structs.replace(found, degradations=degradations))
             assert bool(read) is is_read
             read.clear()
+
+
+async def test_what_a_provisioned_site_escalates_says_which_process_of_which_incarnation_asks(tmp_path: Path) -> None:
+    shutil.copytree(prepared().state_dir, tmp_path / "state")
+    settings = msgspec.structs.replace(prepared(), state_dir=str(tmp_path / "state"))
+    IdentityFile(StatePaths(settings).trust).store(SiteIdentity(site="site1", incarnation=3))
+    asked = retrieved("Who leads the bank?", plan_=msgspec.structs.replace(plan(), where="cloud"))
+    for number in (1, 2):
+        async with drafter.open(settings, MemoryBus("site1")) as answer:
+            (escalated_,) = await answer(asked)
+        assert isinstance(escalated_, Escalated)
+        assert escalated_.source is not None
+        assert (escalated_.source.incarnation, escalated_.source.number) == (3, number), "each process has its own"
 
 
 async def test_a_site_fills_a_schema_without_any_passage() -> None:
