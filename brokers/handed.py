@@ -30,7 +30,8 @@ class HandedDelivery:
         headers: Mapping[str, str],
         on_end: Callable[[HandedDelivery], None],
     ) -> None:
-        self.message = message
+        self.message: Message | None = message
+        """None once it has its outcome, which is all that is remembered then."""
         self._on_end = on_end
         self.subject = subject
         self.headers = headers
@@ -48,8 +49,8 @@ class HandedDelivery:
 
     @property
     def data(self) -> bytes:
-        """The bytes that are stored."""
-        return encode(self.message)
+        """The bytes that are stored; none once it has its outcome."""
+        return encode(self.message) if self.message is not None else b""
 
     def keep(self, position: str) -> None:
         """It is stored, there."""
@@ -96,7 +97,7 @@ class HandedDelivery:
     async def _end_by(self, end: End) -> None:
         if self.is_withdrawn:
             return
-        self.end = end
+        self.end, self.message = end, None
         self._on_end(self)
         if self.met is not None:
             await end(self.met)

@@ -16,7 +16,7 @@ from tidegate.brokers.stage import Stage
 from tidegate.schemas import Message
 from tidegate.schemas.subjects import subject_of
 
-ENDED_KEPT = 4096
+ENDED_KEPT = 1024
 """How many messages a stage remembers that it was handed and has ended: more than the server lets wait for it at once.
 One that is forgotten is worked on again, and stores nothing twice."""
 

@@ -116,10 +116,10 @@ async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
         raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
     if isinstance(handle, ScreenedHandler):
         return await handle.screen(delivery.subject, delivery.headers, delivery.data)
-    if isinstance(delivery, HandedDelivery):
+    if isinstance(delivery, HandedDelivery) and (handed := delivery.message) is not None:
         if stage.shows:
             await delivery.stored()  # else a process that ends here has shown what nothing that is stored bears out
-        return delivery.message
+        return handed
     message: Message = decode(delivery.data, *stage.accepts)
     if not belongs_under(message, delivery.subject):
         raise RejectError(

@@ -244,6 +244,7 @@ def test_what_is_remembered_is_bounded() -> None:
             assert handed is not None
             assert await inbox.next(0.0) is handed
             await handed.ack()
+            assert handed.message is None
         offers = [
             inbox.offer(screened("a", ""), "pipe.kiosk.screened.a", {"Nats-Msg-Id": f"n{n}"})
             for n in range(MIDDLE.concurrency + 3)
