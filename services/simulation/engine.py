@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from tidegate.services.simulation.journal import Journal
 from tidegate.services.simulation.link import HubLink
 from tidegate.services.simulation.process import SimulatedLife, SimulatedProcess
 from tidegate.services.simulation.process_bus import ProcessBus
-from tidegate.services.simulation.schedule import FAULTY_S, Schedule, SimulatedAsk, draw_schedule
+from tidegate.services.simulation.schedule import FAULTY_S, Kill, Schedule, SimulatedAsk, draw_schedule
 from tidegate.services.simulation.site_stages import SiteStages
 from tidegate.services.simulation.virtual_time import EPOCH_S, run_simulated
 from tidegate.services.simulation.world import SITE, SimulatedWorld
@@ -111,16 +111,21 @@ class SimulatedFleet:
         await self._link.close()
         return self._judge(took_s)
 
-    def _keep_up(self) -> list[Any]:
+    def _keep_up(self) -> list[Coroutine[Any, Any, None]]:
         groups = [SITE_WORKERS] if self._schedule.together else [(stage,) for stage in SITE_WORKERS]
-        running = []
-        for group, domain in (*((group, self._site) for group in groups), (HUB_WORKERS, self._hub)):
-            process = SimulatedProcess(group, self._open_stage, self._bus_of(domain), self._journal)
-            self._processes.append(process)
-            names = {stage.name for stage in group}
-            kills = [kill for kill in self._schedule.kills if kill.stage in names]
-            running.append(process.keep_up(kills, self._draws, partial(self._is_held, domain)))
-        return running
+        peers = groups if self._schedule.peers else []
+        running = [self._start(group, self._site, self._schedule.kills) for group in groups]
+        running += [self._start(group, self._site, ()) for group in peers]
+        return [*running, self._start(HUB_WORKERS, self._hub, self._schedule.kills)]
+
+    def _start(
+        self, stages: Sequence[Stage], domain: SimulatedDomain, kills: Sequence[Kill]
+    ) -> Coroutine[Any, Any, None]:
+        process = SimulatedProcess(stages, self._open_stage, self._bus_of(domain), self._journal)
+        self._processes.append(process)
+        names = {stage.name for stage in stages}
+        own = [kill for kill in kills if kill.stage in names]
+        return process.keep_up(own, self._draws, partial(self._is_held, domain))
 
     def _is_held(self, domain: SimulatedDomain) -> bool:
         return domain is self._hub and self._draws.hub_is_gone

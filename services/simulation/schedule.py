@@ -58,7 +58,8 @@ class Drain(msgspec.Struct, frozen=True):
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """All that a seed decides beforehand. Shares are probabilities; windows are of simulated seconds.
 
-    `together`: all stages of the site are one process, which dies as one. `races`: the edge is never sure enough, asks
+    `together`: all stages of the site are one process, which dies as one. `peers`: each process of the site has a
+    second one beside it, which shares its work and is never killed. `races`: the edge is never sure enough, asks
     the hub about everything, and shows its own draft meanwhile.
     """
 
@@ -66,6 +67,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[SimulatedAsk, ...]
     together: bool = False
     races: bool = False
+    peers: bool = False
     kills: tuple[Kill, ...] = ()
     drains: tuple[Drain, ...] = ()
     link_cuts: tuple[FaultWindow, ...] = ()
@@ -103,8 +105,10 @@ def draw_schedule(seed: int, questions: int) -> Schedule:
     rng = random.Random(f"tidegate/{seed}")
     asks = tuple(draw_ask(number, questions, rng) for number in range(rng.randint(1, 4)))
     together, one_way_s, work_s = rng.random() < 0.3, rng.choice((0.005, 0.02, 0.15)), rng.choice((0.0, 0.01, 0.2))
-    races = rng.random() < 0.3
-    calm = Schedule(seed=seed, asks=asks, together=together, races=races, one_way_s=one_way_s, work_s=work_s)
+    races, peers = rng.random() < 0.3, rng.random() < 0.25
+    calm = Schedule(
+        seed=seed, asks=asks, together=together, races=races, peers=peers, one_way_s=one_way_s, work_s=work_s
+    )
     if rng.random() < 1 / 16:
         return calm
 
