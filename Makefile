@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-system test-chaos test-training test-vllm image-test wheel-test check bench models lm vllm clean
+.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench models lm vllm clean
 
 demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
@@ -17,6 +17,10 @@ test-system: .venv/.dev models
 
 test-chaos: .venv/.dev models
 	@infra/bin/test --suite=chaos $(ARGS)
+
+# How long a small site takes to answer again, by kind of fault; --seed N --rounds N in ARGS.
+chaos: .venv/.dev
+	@$(BIN)/python -m tests.chaos.faults $(ARGS)
 
 test-training: .venv/.dev models
 	@infra/bin/test --suite=training $(ARGS)
