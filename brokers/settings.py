@@ -28,7 +28,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How a process reaches its own domain's server."""
 
     url: str = "nats://127.0.0.1:4222"
-    """The address of the server of this domain."""
+    """The address of the server of this domain; of a hub that has several, all of them, with commas between."""
     nkey_seed_file: str = ""
     """The file with the nkey seed that the process logs in with. Empty: none, and no server of ours lets it in."""
     tls_authority: str = ""
@@ -37,9 +37,14 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the authorities of the system."""
 
     @property
+    def urls(self) -> list[str]:
+        """The addresses, one by one."""
+        return [url.strip() for url in self.url.split(",")]
+
+    @property
     def public_url(self) -> str:
         """The address without a password, for logs and errors."""
-        return mask_password(self.url)
+        return ",".join(map(mask_password, self.urls))
 
 
 DAY_S = 24 * 3600
@@ -137,6 +142,9 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Which of these give up the oldest when they are full, instead of refusing. `DEAD` here: a flood of dead letters
     costs old ones, not the work on new requests. Without `PIPE` no hop is ever given up for room, and stages wait."""
     sizes: StreamSizes = StreamSizes()
+
+    hub_replicas: Literal[1, 3, 5] = 1
+    """On how many servers of the hub each of its streams is kept, where the hub is a cluster."""
 
     def __post_init__(self) -> None:
         for name in (name for name in self.__struct_fields__ if name.endswith("_s")):

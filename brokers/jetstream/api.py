@@ -50,7 +50,7 @@ async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
     try:
         nc = EncryptedClient()
         await nc.connect(
-            settings.url,
+            settings.urls,
             inbox_prefix=inbox_prefix,
             nkeys_seed=settings.nkey_seed_file or None,
             allow_reconnect=False,

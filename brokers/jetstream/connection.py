@@ -88,7 +88,7 @@ class Link:
         self._settings = settings
         self._inbox_prefix = inbox_prefix
         self._options: dict[str, Any] = {
-            "servers": settings.url,
+            "servers": settings.urls,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": RECONNECT_S,
             "ping_interval": PING_S,

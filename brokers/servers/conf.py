@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from tidegate.brokers.egress import is_own
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
@@ -19,6 +20,8 @@ Permissions = dict[str, dict[str, list[str]]]
 """What a user may `publish` to and `subscribe` to, each with the subjects to `allow`."""
 
 ACCOUNT = "TIDEGATE"
+ROUTE_USER = "route"
+"""The name under which servers of a cluster log in to each other."""
 INCLUDE = "include"
 """The key under which a configuration names a file, relative to its own, that belongs in its place."""
 SERVICE_CONTROL = "$SRV.>"
@@ -70,6 +73,16 @@ def check_listener(host: str, *, is_encrypted: bool) -> None:
         raise ClearListenerError(f"clients would be taken on {host or 'every address'} without encryption")
 
 
+class ClusterMember(NamedTuple):
+    """One server of a hub that has several: its name, the address at which it takes the others, those of all of them
+    (`host:port`), and the password that they share: a site's certificate alone makes nobody a server of the hub."""
+
+    name: str
+    listen: str
+    routes: Sequence[str]
+    password: str
+
+
 def plain(domain: str) -> Conf:
     """What every server of ours has, and JetStream under `domain`. It names no users: alone, for tests of the broker
     on one machine, it asks nobody who they are.
@@ -108,19 +121,38 @@ def hub(
     }
 
 
+def clustered(hub: Conf, member: ClusterMember, tls: TlsFiles | None = None) -> Conf:
+    """The hub's configuration for one server of several, all of the same account: workers and leaves connect to any.
+
+    Streams are on several of them where the topology says so (`retention.hub_replicas`). With `tls` the servers show
+    each other certificates, and what goes between them is encrypted.
+    """
+    secured = {"tls": {**_certificates(tls), "verify": True, "timeout": 5}} if tls else {}
+    login = f"{ROUTE_USER}:{quote(member.password, safe='')}"
+    cluster = {
+        "name": subjects.HUB,
+        "listen": member.listen,
+        "authorization": {"user": ROUTE_USER, "password": member.password, "timeout": 5},
+        "routes": [f"nats-route://{login}@{address}" for address in member.routes],
+        **secured,
+    }
+    return {**hub, "server_name": member.name, "cluster": cluster}
+
+
 def site(
     name: str,
     operator: str,
-    hub_url: str,
+    hub_url: str | Sequence[str],
     leaf_seed: str,
     offers: SiteAccount | None = None,
     leaf_tls: TlsFiles | None = None,
 ) -> Conf:
-    """A site: complete in itself, and a leaf of the hub whenever there is a link; encrypted with `leaf_tls`."""
+    """A site: complete in itself, and a leaf of the hub whenever there is a link, by any of the hub's servers;
+    encrypted with `leaf_tls`."""
     offers = offers or SiteAccount()
     kept = [SERVICE_CONTROL, *subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
-        "urls": [hub_url],
+        "urls": [hub_url] if isinstance(hub_url, str) else [*hub_url],
         "account": ACCOUNT,
         "nkey": leaf_seed,
         "first_info_timeout": "3s",
@@ -187,8 +219,12 @@ def user(public: str, permissions: Permissions | None = None) -> Conf:
 def _tls(files: TlsFiles) -> Conf:
     """Both ends begin with the handshake: nothing is told in clear. `handshake_first: auto` would ask in clear whoever
     has not begun within 50 ms, which a client over a long way or on a busy machine has not."""
+    return {**_certificates(files), "handshake_first": True}
+
+
+def _certificates(files: TlsFiles) -> Conf:
     named = {"cert_file": str(files.certificate), "key_file": str(files.key), "ca_file": str(files.authority)}
-    return {**named, "handshake_first": True, "min_version": "1.3"}
+    return {**named, "min_version": "1.3"}
 
 
 def _account(users: Sequence[Conf], offers: SiteAccount | None = None) -> Conf:

@@ -105,7 +105,8 @@ def _site_streams(site: str) -> dict[str, Config]:
 def stream_in_memory(name: str, retention: RetentionSettings = DEFAULT) -> Config:
     """What was shown of answers (TOKENS), or what is being worked at (CLAIMS): a server that was restarted has lost
     it, with its configuration."""
-    return _kept(_streams_in_memory()[name], retention)
+    config = _kept(_streams_in_memory()[name], retention)
+    return _replicated(config, retention) if name == CLAIMS else config
 
 
 def _streams_in_memory() -> dict[str, Config]:
@@ -128,7 +129,7 @@ def hub_streams(sites: Iterable[str], retention: RetentionSettings = DEFAULT) ->
         CLAIMS: _streams_in_memory()[CLAIMS],
         **_hub_written(),
     }
-    return {name: _kept(config, retention) for name, config in streams.items()}
+    return {name: _replicated(_kept(config, retention), retention) for name, config in streams.items()}
 
 
 def kept_for_s(stream: str, retention: RetentionSettings) -> int:
@@ -228,6 +229,12 @@ def _kept(config: Config, retention: RetentionSettings) -> Config:
     written = {f"{DECLARED_AS}{limit}": str(limits[limit]) for limit in HELD_LIMITS}
     discard = {"discard": "old" if name in retention.oldest_make_room else "new"} if name in (PIPE, DEAD) else {}
     return {**config, **limits, **discard, "metadata": written}
+
+
+def _replicated(config: Config, retention: RetentionSettings) -> Config:
+    """The stream on as many servers as the settings say. One is what a server does by itself: it is not declared, so
+    that what an operator has set by hand stands."""
+    return {**config, "num_replicas": retention.hub_replicas} if retention.hub_replicas > 1 else config
 
 
 def _hub_written() -> dict[str, Config]:

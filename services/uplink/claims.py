@@ -42,9 +42,13 @@ RENEWALS = 5
 ASK_AGAIN_S = 0.05
 FAILED_AFTER_S = 0.5
 """When those who waited for a verdict that failed try themselves."""
-ClaimOutcome = Literal["worked", "taken_over", "shared", "fenced"]
-"""What became of a request here: worked at, from the first or in the place of a worker that was silent; given the
-verdict of another; or worked at in vain, because another had taken over."""
+ClaimOutcome = Literal["worked", "taken_over", "unclaimed", "shared", "fenced"]
+"""What became of a request here: worked at, from the first, in the place of a worker that was silent, or while no claim
+could be stored; given the verdict of another; or worked at in vain, because another had taken over."""
+
+
+NOT_STORED = (TidegateError, TimeoutError, ConnectionError)
+"""What a bus raises that cannot store or read a claim now: its stream has no leader, or there is no connection."""
 
 
 class ClaimLostError(TidegateError, RuntimeError):
@@ -127,9 +131,13 @@ class Claims:
     ) -> Verified | None:
         """The verdict, where the claim is ours now; None where another was faster, or has taken over meanwhile."""
         try:
-            sequence = await self._bus.append(mine, after=after)
+            sequence = await self._append(mine, after)
         except SequenceConflictError:
             return None
+        except NOT_STORED:  # a second call of the model is better than no answer
+            verified = await self._one_verdict(escalated)
+            self._count("unclaimed")
+            return verified
         is_taken_over = before is not None and before.holder is not None
         subject = subject_of(mine, self._bus.domain)
         waited_for = self._working[subject] = asyncio.get_running_loop().create_future()
@@ -177,13 +185,22 @@ class Claims:
         """
         while True:
             try:
-                return await self._bus.append(claim, after=sequence)
-            except SequenceConflictError as error:
-                sequence, standing = await self._read(claim)
-                if standing is not None and standing.holder != self.worker:
-                    raise ClaimLostError(f"another worker of the hub answers {claim.rid}") from error
-            except (TimeoutError, ConnectionError):
+                return await self._append(claim, sequence)
+            except SequenceConflictError:
+                pass  # by whom, the stream says
+            except NOT_STORED:
                 return sequence
+            try:
+                sequence, standing = await self._read(claim)
+            except NOT_STORED:
+                return sequence
+            if standing is not None and standing.holder != self.worker:
+                raise ClaimLostError(f"another worker of the hub answers {claim.rid}")
+
+    async def _append(self, claim: WorkClaim, after: int) -> int:
+        """As `append` of the bus, within a lease: a hub of several servers has no leader for seconds when one dies."""
+        async with asyncio.timeout(self._lease_s):
+            return await self._bus.append(claim, after=after)
 
     async def _ask(self, standing: WorkClaim) -> Verified | None:
         """The verdict of whoever holds the claim; None where it has none (yet). Raises `RetryLaterError`."""

@@ -29,7 +29,7 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import STREAMS_KEPT, RetentionSettings
 from tidegate.brokers.stage import Retry, Stage
 from tidegate.brokers.topology.plan import Topology, hub_topology, plan, site_topology
-from tidegate.brokers.topology.streams import DOWN, OBJECTS, SECOND_NS, filters_of, stage_consumers
+from tidegate.brokers.topology.streams import DOWN, OBJECTS, SECOND_NS, filters_of, stage_consumers, stream_in_memory
 from tidegate.schemas import Drafted, Escalated, Verified
 from tidegate.schemas.subjects import (
     ANSWERS,
@@ -128,6 +128,18 @@ def test_every_stream_of_a_domain_refuses_when_full_but_the_hops_and_the_log() -
     kept = {ANSWERS, DEAD, EDITS, LOCAL, ARTEFACTS, *OBJECTS}
     assert {name for name, config in declared.items() if config["max_age"] == 0} == kept
     assert all(config["allow_direct"] and config["max_bytes"] > 0 for config in declared.values())
+
+
+def test_a_hub_of_several_servers_has_every_stream_on_them_and_one_alone_is_left_as_it_is() -> None:
+    three = hub_topology(["site1"], STAGES, None, RetentionSettings(hub_replicas=3))
+    assert {config["num_replicas"] for config in three.streams.values()} == {3}
+    assert stream_in_memory(CLAIMS, RetentionSettings(hub_replicas=3))["num_replicas"] == 3
+    by_hand = Topology(
+        {name: {**config, "num_replicas": 3} for name, config in hub_topology([], STAGES).streams.items()}
+    )
+    assert not any(change.kind == "stream" for change in plan(HUB, hub_topology([], STAGES), by_hand).steps)
+    at_a_site = site_topology("site1", STAGES, RetentionSettings(hub_replicas=3))
+    assert not any("num_replicas" in config for config in at_a_site.streams.values())
 
 
 async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_path: Path) -> None:

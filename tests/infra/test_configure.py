@@ -35,8 +35,8 @@ from tidegate.sync.trust.site_records import SiteRecords
 SERVER = Path(sys.executable).parent / "nats-server"
 
 
-def configure(out: Path) -> None:
-    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out)]
+def configure(out: Path, *arguments: str) -> None:
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out), *arguments]
     subprocess.run([*command, "--state", str(state_of(out)), "site1", "site2"], check=True, timeout=30, cwd=ROOT)
 
 
@@ -206,3 +206,30 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
         assert server.url == f"tls://{site}-nats:4222"
         assert Path(server.tls_authority) == tmp_path / site / "ca.pem"
         assert Path(server.nkey_seed_file) == tmp_path / site / "operator.nk"
+
+
+def test_a_hub_of_three_hosts_has_a_configuration_for_each_and_sites_know_all_of_them(tmp_path: Path) -> None:
+    hosts = ["hub-a.example", "hub-b.example", "hub-c.example"]
+    configure(tmp_path, "--hub", ",".join(hosts))
+    password = (tmp_path / "hub" / "routes.key").read_text()
+    assert stat.S_IMODE((tmp_path / "hub" / "routes.key").stat().st_mode) == 0o600
+    for number in (1, 2, 3):
+        path = tmp_path / "hub" / f"nats-{number}.conf"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        text = path.read_text()
+        assert f'server_name: "hub-{number}"' in text
+        assert all(f"nats-route://route:{password}@{host}:6222" in text for host in hosts)
+        checked = subprocess.run([SERVER, "-t", "-c", path], capture_output=True, text=True, timeout=30, check=False)
+        assert checked.returncode == 0, checked.stderr
+    site = (tmp_path / "site1" / "nats.conf").read_text()
+    assert all(f"tls://{host}:7422" in site for host in hosts)
+    fleet = msgspec.json.decode((tmp_path / "fleet.json").read_bytes())
+    assert fleet["hub"]["url"] == ",".join(f"nats://{host}:4222" for host in hosts)
+    configure(tmp_path, "--hub", ",".join(hosts))
+    assert (tmp_path / "hub" / "routes.key").read_text() == password
+
+
+def test_a_hub_of_two_hosts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        configure(tmp_path, "--hub", "hub-a.example,hub-b.example")
+    assert not (tmp_path / "hub").exists()

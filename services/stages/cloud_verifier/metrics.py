@@ -41,7 +41,8 @@ class TargetMetrics:
 
 
 class ClaimMetrics:
-    """Counts what became of each escalation at this worker: `worked` and `taken_over` are those that it answered."""
+    """Counts what became of each escalation at this worker: `worked`, `taken_over` and `unclaimed` are those that it
+    answered itself."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         what = "Escalations at this worker of the hub, by who answered them."

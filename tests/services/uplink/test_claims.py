@@ -194,6 +194,16 @@ async def test_a_server_that_loses_its_memory_costs_no_second_call(tmp_path: Pat
         assert worker.calls == 1
 
 
+async def test_where_no_claim_can_be_stored_the_answer_comes_all_the_same(tmp_path: Path) -> None:
+    async with on_jetstream(tmp_path) as rig, rig.peer() as bus:
+        worker = HubWorker(bus, "a")
+        rig.server.kill()
+        async with asyncio.timeout(10):
+            assert (await worker.answer(escalated("q"))).answer.text == "a"
+        assert worker.outcomes == {"unclaimed": 1}
+        await rig.server.start()
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=40), st.integers(1, 6))
 def test_a_lease_is_over_when_a_claim_has_not_moved_for_all_of_it(looks: list[tuple[int, int]], lease: int) -> None:
     now, seen = 0, list[tuple[int, int]]()
