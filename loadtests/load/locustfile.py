@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import random
 import time
 import uuid
 from abc import ABCMeta, abstractmethod
@@ -26,6 +27,7 @@ from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.evaluation.client import ask_over_http, bearer
+from tidegate.services.evaluation.open_loop import exponential_gap_s
 from tidegate.services.evaluation.report import ClientRun
 from tidegate.services.packs.load import load_pack
 
@@ -40,6 +42,7 @@ for name in ("httpx", "httpcore", "asyncio"):  # a log handler's lock is gevent'
     logging.getLogger(name).setLevel(logging.CRITICAL)
 bridge = Bridge()
 numbers = itertools.count()
+chance = random.Random()
 
 
 @events.init_command_line_parser.add_listener
@@ -100,8 +103,9 @@ class SiteUser(User, metaclass=AbstractUserMeta):
         if not self.options.rate:
             self.one(time.perf_counter())
             return
-        # From the due time, not from when we came to it: a late client must not hide a late site.
-        self.due_s += (self.options.num_users or 1) / self.options.rate
+        # From the due time, not from when we came to it: a late client must not hide a late site. With exponential gaps
+        # all users together are one Poisson process; with equal ones those that began together ask together.
+        self.due_s += exponential_gap_s(self.options.rate / (self.options.num_users or 1), chance)
         gevent.sleep(max(0.0, self.due_s - time.perf_counter()))
         gevent.spawn(self.one, self.due_s)
 

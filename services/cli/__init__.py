@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status:status", "What is up: sites, links, ports, health, lag, versions, and what each site holds."),
     "worker": ("run:worker", "Run one stage of a site (or all of them) in this process."),
     "ask": ("ask:ask", "Ask a running site one question."),
+    "bench": ("bench:bench", "Ask a running site at a steady rate, and say how long its answers took."),
     "trace": ("evidence:trace", "Every fact of one request, in order, with times."),
     "gaps": ("gaps:gaps", "What a site was asked and could not answer, for the authors of its documents."),
     "dead": ("evidence:dead", "List, show and replay dead letters."),

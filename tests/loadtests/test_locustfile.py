@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,13 +36,15 @@ async def published() -> Published:
 
 
 @asynccontextmanager
-async def responder(url: str, heard: list[Asked]) -> AsyncIterator[None]:
-    """A site's NATS endpoint that answers every second question and refuses the others."""
+async def responder(url: str, heard: list[Asked], at_s: list[float] | None = None) -> AsyncIterator[None]:
+    """A site's NATS endpoint that answers every second question and refuses the others; `at_s`: when it heard each."""
     client = await nats.connect(url, max_reconnect_attempts=0)
     answer = await published()
 
     async def reply(msg: Msg) -> None:
         heard.append(decode(msg.data, Asked))
+        if at_s is not None:
+            at_s.append(time.monotonic())
         refused = Refused(code="busy", reason="too many requests are waiting")
         await msg.respond(encode(answer if len(heard) % 2 else refused))
 
@@ -114,10 +118,13 @@ async def test_the_nats_user_asks_over_a_real_server_and_counts_refusals_as_fail
 
 async def test_an_open_loop_asks_at_its_rate_whatever_the_answers_do(tmp_path: Path) -> None:
     heard: list[Asked] = []
-    async with Server("site1", tmp_path / "server") as server, responder(server.url, heard):
+    at_s: list[float] = []
+    async with Server("site1", tmp_path / "server") as server, responder(server.url, heard, at_s):
         await locust(tmp_path, "NatsSiteUser", "--nats-url", server.url, "--rate", "40", expect=1)
 
     assert 20 <= len(heard) <= 100, "two seconds at 40 a second, give or take the start"
+    together = [later - earlier < 0.004 for earlier, later in itertools.pairwise(at_s)]
+    assert sum(together) < 0.6 * len(together), "four users at equal intervals ask together: three gaps in four"
 
 
 async def test_the_http_user_records_the_first_content_and_the_whole_answer(tmp_path: Path) -> None:
