@@ -47,9 +47,10 @@ APPLICATIONS = "applications.conf"
 def configure(
     out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats", etc: str = "", applications: str = ""
 ) -> None:
-    """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server, or its
-    three or five with commas between, `etc` where the files of each domain will be (empty: where they are written), `applications` the file in which a site's
-    server will find the accounts of access keys (empty: one beside its configuration, made here).
+    """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server, or
+    its three or five with commas between, `etc` where the files of each domain will be (empty: where they are written),
+    `applications` the file in which a site's server will find the accounts of access keys (empty: one beside its
+    configuration, made here).
 
     Raises `BadSiteNameError` before anything is written, `CertificateError`.
     """

@@ -21,7 +21,8 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.background import running
 from tidegate.brokers.worker import run
 from tidegate.schemas import Answer, CloudState, Escalated, Message, UnreadableError, Verified, decode, encode
-from tidegate.schemas.subjects import CLAIMS, ESCALATIONS, HUB, VERDICTS, fast_lane, ping, verdicts_of
+from tidegate.schemas.subjects import CLAIMS, ESCALATIONS, HUB, VERDICTS, ping, verdicts_of
+from tidegate.schemas.verification_subjects import fast_lane
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 from tidegate.services.uplink.claims import Claims
@@ -68,7 +69,7 @@ class Answers:
         async with asyncio.timeout(WAIT_S):
             while escalated.rid not in self.asked_s:
                 try:
-                    data = await self._site.request(fast_lane(SITE), encode(escalated), timeout_s=1.0)
+                    data = await self._site.request(fast_lane(SITE, escalated.tenant), encode(escalated), timeout_s=1.0)
                     decode(data, Verified)
                     self.asked_s[escalated.rid] = time.monotonic()
                 except (UnreachableError, UnreadableError):

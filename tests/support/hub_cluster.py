@@ -13,7 +13,7 @@ import msgspec
 from tests.support.nats_fleet import STAGES, until
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api
-from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub
+from tidegate.brokers.jetstream.declare import DeclarationTerms, connect_site_to_hub, declare_hub
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import LEAF, load_credential, seed_file_of
 from tidegate.brokers.servers.nats_server import HOST, Server
@@ -89,4 +89,4 @@ async def has_leader(login: NatsSettings) -> bool:
 async def declare(cluster: HubCluster) -> None:
     async with api.connect(cluster.hub_login, HUB) as hub, api.connect(cluster.site.nats, SITE) as site:
         await declare_hub(hub, (), STAGES, None, RETENTION)
-        await connect_site_to_hub(hub, site, SITE, STAGES, None, RETENTION)
+        await connect_site_to_hub(hub, site, SITE, STAGES, None, DeclarationTerms(RETENTION))
