@@ -224,7 +224,7 @@ def test_a_hub_of_three_hosts_has_a_configuration_for_each_and_sites_know_all_of
     site = (tmp_path / "site1" / "nats.conf").read_text()
     assert all(f"tls://{host}:7422" in site for host in hosts)
     fleet = msgspec.json.decode((tmp_path / "fleet.json").read_bytes())
-    assert fleet["hub"]["url"] == ",".join(f"nats://{host}:4222" for host in hosts)
+    assert fleet["hub"]["url"] == ",".join(f"tls://{host}:4222" for host in hosts)
     configure(tmp_path, "--hub", ",".join(hosts))
     assert (tmp_path / "hub" / "routes.key").read_text() == password
 

@@ -35,7 +35,7 @@ MOST_DEAD_ROWS = 0.2
 FEWEST_DEAD_ROWS = 1_000
 MOST_SCATTERED_ROWS = 0.25
 """So is one of which so many rows lie in other segments than the largest: a new one has one segment, in which a search
-takes two thirds of the time. It is made again when the index has grown by a third: a row is written four times."""
+takes three quarters of the time. It is made again when the index has grown by a third: a row is written four times."""
 FEWEST_SCATTERED_ROWS, MOST_ROWS_TOGETHER = 10_000, 1_000_000
 """Fewer segments' rows are searched in no time; more rows may not fit in one segment however often they are written."""
 _BATCH = 1_024

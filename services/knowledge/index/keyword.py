@@ -181,15 +181,13 @@ class KeywordView:
     def search_beyond(self, text: str, language: str, limit: int, places: Places) -> list[tuple[int, float]]:
         """What `search` finds, and what had to be looked at to find it: mostly as many again."""
         searcher, kind = self._searcher, field_language(language)
-        fields = ((f"body_{kind}", 1.0), (f"head_{kind}", HEAD_BOOST))
-        legs = [
-            (tantivy.Occur.Should, self._weighed(field, term, boost))
-            for term in dict.fromkeys(find_terms(text, language))
-            for field, boost in fields
-            if searcher.doc_freq(field, term)  # one that stands nowhere makes tantivy look at every row of the others
-        ]
-        if not legs:
+        wanted = dict.fromkeys(find_terms(text, language))
+        if not wanted or not searcher.num_docs:
             return []
+        legs = []
+        for term in wanted:
+            legs.append((tantivy.Occur.Should, self._weighed(f"body_{kind}", term, 1.0)))
+            legs.append((tantivy.Occur.Should, self._weighed(f"head_{kind}", term, HEAD_BOOST)))
         query, reach = tantivy.Query.boolean_query(legs), 2 * limit
         while True:
             hits = searcher.search(query, reach, count=False).hits

@@ -54,19 +54,6 @@ def test_a_quarter_of_the_rows_may_lie_beside_and_ten_thousand_in_any_case(
     assert not is_scattered(1_000_001, scattered)
 
 
-def test_terms_that_no_row_states_take_nothing_from_those_that_do(tmp_path: Path) -> None:
-    leg = KeywordLeg(tmp_path / "leg")
-    leg.replace(rows(50, 20))
-    view = leg.refresh()
-    [stated] = {row.body.split()[0] for row in rows(1, 20)}
-
-    def search(text: str) -> list[tuple[int, float]]:
-        return view.search(text, "en", 5, lambda numbers: {number: ("", number) for number in numbers})
-
-    assert search(f"{stated} lantern harbour") == search(stated) != []
-    assert search("lantern harbour") == search("") == []
-
-
 def test_beyond_what_is_asked_for_a_search_gives_what_it_looked_at(tmp_path: Path) -> None:
     leg = KeywordLeg(tmp_path / "leg")
     leg.replace(KeywordRow(number=n, mark=n, language="en", head="", body="coin " * (1 + n % 7)) for n in range(60))
