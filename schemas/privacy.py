@@ -12,7 +12,8 @@ from tidegate.schemas.message import Millis
 class ErasureCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """What was destroyed of one asker at one site. The digest of its JSON (sha256) is in the audit log of the site.
 
-    `asker` is the digest by which the site knew the asker, and `at_ms` Unix time. `key_id` names the key that sealed
+    `asker` is the digest by which the site knew the asker, `former_askers` those before its key was exchanged, and
+    `at_ms` Unix time. `key_id` (and `former_key_ids`) names the key that sealed
     the values and the requests, empty where there was none, and `key_epoch` is that of the tenant's keys from then on:
     no copy of the vault that was made before opens under it. `deleted` are messages by domain and stream, as
     `site1/PIPE`. `unreadable` are sealed requests that were tried before they were deleted and did not open any more.
@@ -31,6 +32,8 @@ class ErasureCertificate(msgspec.Struct, frozen=True, kw_only=True):
     deleted: dict[str, int] = {}
     unreadable: int = 0
     left: dict[str, Millis] = {}
+    former_askers: tuple[str, ...] = ()
+    former_key_ids: tuple[str, ...] = ()
 
 
 class ExportedValue(msgspec.Struct, frozen=True, kw_only=True):

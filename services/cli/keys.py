@@ -21,6 +21,8 @@ from tidegate.schemas.message import Name, replace
 from tidegate.schemas.trust import SITE_ROLES, KeyRole, RotateKeys, SiteRole, TrustedKey
 from tidegate.services.cli.access_keys import is_access_key, issue, issued, revoke_access_key
 from tidegate.services.cli.acts import log_act
+from tidegate.services.cli.asker_names import ROLE as NAMES
+from tidegate.services.cli.asker_names import rotate_names
 from tidegate.services.cli.certificate import certificate
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
@@ -119,7 +121,11 @@ def keys_rotate(options: CommandOptions, role: KeyRole | None, at_site: str | No
 
     Those of the repository until they are revoked, device and author keys for --overlap-days. With --site both keys of
     the site, or its ROLE: their private halves never leave its machine, and its sync worker signs with them at once.
+    ROLE `askers` with --site is the key by which a site names askers in what it stores; those before it still find it.
     """
+    if role == NAMES:
+        rotate_names(options, at_site)
+        return
     if at_site is not None:
         rotate_at_site(options, at_site, role, given)
         return

@@ -72,14 +72,19 @@ def _row_of(data: bytes) -> tuple[str, str, str, int] | None:
 
 
 class AskersRequests(msgspec.Struct, frozen=True):
-    """Which requests are an asker's, and the digest by which they are known."""
+    """Which requests are an asker's, and the digests by which they are known, the newest first."""
 
-    asker: str
+    askers: tuple[str, ...]
     rids: tuple[str, ...]
 
 
 async def requests_of(client: Any, vault: Vault, tenant: str, asker: str) -> AskersRequests:
     """The requests of an asker by name, also those of this minute. Raises as `note_requests`."""
     await note_requests(client, vault)
-    digest = vault.digest_of_asker(tenant, asker, "")
-    return AskersRequests(digest, tuple(vault.requests_of(tenant, digest)))
+    return noted_requests(vault, tenant, asker)
+
+
+def noted_requests(vault: Vault, tenant: str, asker: str) -> AskersRequests:
+    """Those that were noted, by every digest that the asker ever had."""
+    digests = vault.digests_of_asker(tenant, asker, "")
+    return AskersRequests(digests, tuple(rid for digest in digests for rid in vault.requests_of(tenant, digest)))

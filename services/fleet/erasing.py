@@ -23,13 +23,14 @@ from tidegate.schemas.hub_subjects import claims_of
 from tidegate.schemas.privacy import ErasureCertificate
 from tidegate.schemas.subjects import ASKS, CLAIMS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
 from tidegate.services.fleet.answer_archive import ARCHIVE, erase_archived, find_archived
-from tidegate.services.fleet.asked_index import AskersRequests, requests_of
+from tidegate.services.fleet.asked_index import AskersRequests, noted_requests, requests_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, find_server, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.privacy.faults import TamperedError
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Erased, Vault
+from tidegate.services.privacy.vault import Vault
+from tidegate.services.privacy.vault_records import Erased
 from tidegate.services.settings import Settings
 
 
@@ -49,7 +50,7 @@ async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCer
         async with connect(find_server(settings), settings.site) as site:
             held = await requests_of(site, vault, tenant, asker)
             sealed = await _sealed_requests(site, tenant, held.rids)
-            erased = vault.erase(tenant, held.asker)
+            erased = vault.erase(tenant, *held.askers)
             deleted, left = await _erase_messages(settings, site, tenant, held.rids)
             # Behind the stream: what is on its way into the archive is read of that under the archive's own lock.
             archived = await asyncio.to_thread(erase_archived, StatePaths(settings).answer_archive, tenant, held.rids)
@@ -57,7 +58,8 @@ async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCer
             await _check_gone(settings, site, tenant, held)
         if any(_opens(vault, asked) for asked in sealed):
             raise NotErasedError("a sealed request of the asker still opens")
-        vault.forget_requests(tenant, held.asker)  # last: who is cut before begins again, and finds them
+        for asker_digest in held.askers:  # last: who is cut before begins again, and finds them
+            vault.forget_requests(tenant, asker_digest)
     certificate = _certificate(settings, tenant, held, erased)
     return replace(certificate, deleted=deleted, unreadable=len(sealed), left=left)
 
@@ -66,9 +68,8 @@ def erase_from_vault(settings: Settings, tenant: str, asker: str) -> ErasureCert
     """Destroy the values and the key of an asker where no server runs: what was sealed is unreadable from now on, and
     the messages are left to be erased when one does. Raises as `open_vault`."""
     with closing(open_vault(settings)) as vault:
-        digest = vault.digest_of_asker(tenant, asker, "")
-        held = AskersRequests(digest, tuple(vault.requests_of(tenant, digest)))
-        erased = vault.erase(tenant, digest)
+        held = noted_requests(vault, tenant, asker)
+        erased = vault.erase(tenant, *held.askers)
     archived = erase_archived(StatePaths(settings).answer_archive, tenant, held.rids)
     deleted = {f"{settings.site}/{ARCHIVE}": archived} if archived else {}
     return replace(_certificate(settings, tenant, held, erased), deleted=deleted, left={settings.site: 0})
@@ -91,10 +92,12 @@ def _certificate(settings: Settings, tenant: str, held: AskersRequests, erased: 
     return ErasureCertificate(
         site=settings.site,
         tenant=tenant,
-        asker=held.asker,
+        asker=held.askers[0],
+        former_askers=held.askers[1:],
         at_ms=time.time_ns() // 1_000_000,
         values=erased.values,
-        key_id=erased.key_id,
+        key_id=erased.key_ids[0] if erased.key_ids else "",
+        former_key_ids=erased.key_ids[1:],
         key_epoch=erased.epoch,
         requests=held.rids,
     )

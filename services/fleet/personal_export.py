@@ -38,7 +38,7 @@ async def export_asker(settings: Settings, tenant: str, asker: str) -> PersonalE
     with closing(open_vault(settings)) as vault:
         async with connect(find_server(settings), settings.site) as site:
             held = await requests_of(site, vault, tenant, asker)
-            values = vault.held(tenant, held.asker)
+            values = [each for digest in held.askers for each in vault.held(tenant, digest)]
             by_token = {each.token: each.value for each in values}
             archive = StatePaths(settings).answer_archive
             reader = _Reader(site, settings.site, tenant, vault, archive, lambda token: by_token.get(token, token))

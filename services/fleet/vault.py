@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.privacy.site_key import load_site_key
-from tidegate.services.privacy.vault import Vault, VaultPaths
+from tidegate.services.privacy.vault import Vault
+from tidegate.services.privacy.vault_records import VaultPaths
 from tidegate.services.settings import Settings
 
 

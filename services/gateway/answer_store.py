@@ -44,19 +44,20 @@ class AnswerStore:
             return None
 
     async def known(self, tenant: str, rid: str, asker: str) -> Asked | None:
-        """The request as it was stored; where only its answer is left, what is known of it: no words, and the `asker`,
-        a digest, where the vault has noted it as theirs. An id is answered once, for ever. Raises `OSError` when the
-        store cannot be read."""
+        """The request as it was stored; where only its answer is left, what is known of it: no words, and whose it is,
+        where the vault has noted it as that of `asker`, a name. An id is answered once, for ever. Raises `OSError` when
+        the store cannot be read."""
         stored = await self.request(tenant, rid)
         if stored is not None or (answer := await self._answer(tenant, rid)) is None:
             return stored
+        digests = self._vault.digests_of_asker(tenant, asker, rid)
         return Asked(
             tenant=tenant,
             rid=rid,
             site=answer.site,
             text="",
             session=self._vault.digest_of_session(tenant, asker, "", rid),
-            asker=asker if self._vault.requests_of(tenant, asker, rid) else UNKNOWN,
+            asker=next((digest for digest in digests if self._vault.requests_of(tenant, digest, rid)), UNKNOWN),
             asked_at_ms=answer.asked_at_ms,
             deadline_at_ms=answer.deadline_at_ms,
         )

@@ -120,11 +120,12 @@ class Ingress:
             raise RequestRefusedError(fault, "instructions")
         self._check_room(asked.tenant, caller, asked.rid)
         is_known = bool(asked.rid)
+        asker = asked.asker
         asked = await self._seal(admit(asked, self.settings, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s, caller)
         try:
-            stored = await self._store_request(asked, is_known, trace.follow(traceparent))
+            stored = await self._store_request(asked, asker, is_known, trace.follow(traceparent))
         except BaseException as error:
             reply.cancel()
             if isinstance(error, OSError):
@@ -146,12 +147,11 @@ class Ingress:
             raise RequestRefusedError(refusal("unknown_tenant", rid, tenant=tenant))
         caller = caller_of_asker(asker)
         self._check_room(tenant, caller, rid)
-        digest = self._vault.digest_of_asker(tenant, asker, rid)
         try:
-            earlier = await self._store.known(tenant, rid, digest)
+            earlier = await self._store.known(tenant, rid, asker)
         except OSError as error:
             raise RequestRefusedError(refusal("unavailable", rid, why=NO_STORE)) from error
-        if earlier is None or not secrets.compare_digest(earlier.asker, digest):
+        if earlier is None or not self._is_of(earlier, asker):
             raise RequestRefusedError(refusal("unknown_request", rid))
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
         # The wait is opened first: an answer may come while the store is read.
@@ -172,7 +172,12 @@ class Ingress:
             raise RequestRefusedError(refusal("unavailable", rid, why=NO_STORE)) from error
         if earlier is None:
             return None
-        return secrets.compare_digest(earlier.asker, self._vault.digest_of_asker(tenant, asker, rid))
+        return self._is_of(earlier, asker)
+
+    def _is_of(self, earlier: Asked, asker: str) -> bool:
+        """Whether a request that is stored is of this asker, by any digest that one ever had."""
+        digests = self._vault.digests_of_asker(earlier.tenant, asker, earlier.rid)
+        return any(secrets.compare_digest(earlier.asker, digest) for digest in digests)
 
     @contextmanager
     def _naming(self, tenant: str) -> Iterator[None]:
@@ -213,9 +218,9 @@ class Ingress:
         except (OSError, sqlite3.OperationalError) as error:
             raise RequestRefusedError(refusal("unavailable", asked.rid, why="its vault cannot be used")) from error
 
-    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Asked:
-        """Store a request, or find it stored by the same asker; as it is stored."""
-        earlier = await self._store.known(asked.tenant, asked.rid, asked.asker) if may_exist else None
+    async def _store_request(self, asked: Asked, asker: str, may_exist: bool, traceparent: str) -> Asked:
+        """Store a request of an asker by name, or find it stored by the same one; as it is stored."""
+        earlier = await self._store.known(asked.tenant, asked.rid, asker) if may_exist else None
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
             key = f"{asked.tenant}.{asked.rid}"
@@ -223,7 +228,7 @@ class Ingress:
                 return asked
             earlier = await self._store.request(asked.tenant, asked.rid)
         if earlier is not None:
-            await self._rejoin(asked, earlier)
+            await self._rejoin(asked, asker, earlier)
         return earlier if earlier is not None and earlier.sealed else asked
 
     async def _publish(self, asked: Asked, key: str, traceparent: str) -> bool:
@@ -257,10 +262,9 @@ class Ingress:
                 closing if self.is_closing else refusal("unavailable", asked.rid, why=self.room.why)
             )
 
-    async def _rejoin(self, asked: Asked, earlier: Asked) -> None:
+    async def _rejoin(self, asked: Asked, asker: str, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
-        is_same = secrets.compare_digest(earlier.asker, asked.asker)
-        if not is_same or not self._says_the_same(earlier, asked):
+        if not self._is_of(earlier, asker) or not self._says_the_same(earlier, asked):
             raise RequestRefusedError(refusal("rid_taken", asked.rid))
         answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:

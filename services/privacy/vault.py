@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
@@ -20,53 +20,26 @@ from prometheus_client import Counter
 
 from tidegate.schemas.vault_token import VAULT_TOKEN, vault_token
 from tidegate.services.privacy.asker_keys import AskerKeys
-from tidegate.services.privacy.faults import ErasedError, TamperedError
+from tidegate.services.privacy.asker_names import AskerNames
+from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultDamagedError
 from tidegate.services.privacy.key_file import TenantKeys
-from tidegate.services.privacy.site_key import asker_digest, derive_key, frame, session_digest
+from tidegate.services.privacy.site_key import derive_key, frame
 from tidegate.services.privacy.vault_file import HELD, KEYS, RowChanges, VaultFile
+from tidegate.services.privacy.vault_records import Erased, HeldValue, VaultPaths
 from tidegate.services.privacy.vault_upgrade import OldValue, read_old_values
 
 NONCE_BYTES = 12
 SEALED_V1, SEALED_FOR_ASKER, SEALED_FOR_NOBODY = b"\x01", b"\x02", b"\x03"
 """Under the site's own key, as older versions did; under the asker's; under that of a tenant's requests without one."""
 NOBODY = ""
+NAMES = "asker-names"
+"""Under which the vault keeps how often the key of digests was exchanged."""
 TTL_S = 30 * 24 * 3600
 REFRESH_BELOW = 0.9
 """A value that is put again is kept for its whole time once less than this part of it is left."""
 Purpose = Literal["answer", "export"]
 """What a value is restored for: the answer to the asker at the last hop, or what a person is given of their own."""
 RESTORED = Counter("tidegate_vault_restored", "Values that were put back in place of their tokens.", ["purpose"])
-
-
-class Erased(NamedTuple):
-    """What an erasure destroyed: values, the id of the asker's key (empty: there was none), and the epoch of the
-    tenant's keys that no earlier copy of the vault opens under."""
-
-    values: int
-    key_id: str
-    epoch: int
-
-
-class HeldValue(NamedTuple):
-    """A value that is held for an asker; `expires_s` is Unix time."""
-
-    token: str
-    value: str
-    expires_s: int
-
-
-class VaultPaths(NamedTuple):
-    """Where a vault lies. The file of keys and the mark are kept apart from it: a copy of the vault alone opens
-    nothing, and an older copy is seen."""
-
-    rows: Path
-    keys: Path
-    mark: Path
-
-    @classmethod
-    def beside(cls, path: Path) -> VaultPaths:
-        """All in one directory."""
-        return cls(path, path.with_suffix(".keys"), path.with_suffix(".mark"))
 
 
 class Vault:
@@ -77,9 +50,10 @@ class Vault:
     returns, and gone `ttl_s` seconds after it was put last.
     """
 
-    def __init__(self, file: VaultFile, keys: AskerKeys, site_key: bytes, ttl_s: float) -> None:
+    def __init__(self, file: VaultFile, keys: AskerKeys, names: AskerNames, site_key: bytes, ttl_s: float) -> None:
         self._file = file
         self._keys = keys
+        self._names = names
         self._site_key = site_key
         self._ttl_s = int(ttl_s)
         self.clock: Callable[[], float] = time.time
@@ -95,7 +69,11 @@ class Vault:
         file = VaultFile.open(paths.rows, paths.mark, derive_key(key, "vault-state"), accept=accept)
         keys = AskerKeys(file, TenantKeys(paths.keys, key), ttl_s)
         keys.finish_rotations()
-        opened = cls(file, keys, key, ttl_s)
+        names = AskerNames(paths.keys.with_suffix(".askers"), key)
+        opened = cls(file, keys, names, key, ttl_s)
+        if names.epoch < opened.noted_up_to(NAMES):
+            opened.close()
+            raise VaultDamagedError(f"{names.path}, by which askers are found, is gone or an older one")
         if old:
             opened._take_over(old)
         return opened
@@ -115,12 +93,23 @@ class Vault:
         return self._keys.is_ready(tenant, owner, int(self.clock()))
 
     def digest_of_asker(self, tenant: str, asker: str, rid: str) -> str:
-        """The owner of tokens; see `asker_digest`."""
-        return asker_digest(self._site_key, tenant, asker, rid)
+        """The owner of tokens that are made now; see `asker_digest`."""
+        return self._names.digest(tenant, asker, rid)
+
+    def digests_of_asker(self, tenant: str, asker: str, rid: str) -> tuple[str, ...]:
+        """That one, and those before it, under which something may still be stored; newest first."""
+        return self._names.digests(tenant, asker, rid)
+
+    def rotate_names(self) -> tuple[int, tuple[str, ...]]:
+        """Exchange the key of these digests; how often it was, and the ids of all. Raises `OSError`."""
+        epoch = self._names.rotate()
+        with self._file.changing() as changes:
+            changes.note("INSERT OR REPLACE INTO read_up_to VALUES (?, ?)", NAMES, epoch)
+        return epoch, self._names.key_ids
 
     def digest_of_session(self, tenant: str, asker: str, session: str, rid: str) -> str:
         """The scope of tokens; see `session_digest`."""
-        return session_digest(self._site_key, tenant, asker, session, rid)
+        return self._names.session(tenant, asker, session, rid)
 
     def put_all(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]], session: str = "") -> list[str]:
         """Store all (kind, value) pairs, or none, and return their tokens in order.
@@ -183,18 +172,22 @@ class Vault:
         values = [self._value(token, (tenant, asker, session), "export") for token, session, _ in rows]
         return [HeldValue(row[0], value, row[2]) for row, value in zip(rows, values, strict=True)]
 
-    def erase(self, tenant: str, asker: str) -> Erased:
-        """Destroy everything of this asker: the values, the key, and the tenant's key that wrapped it, so that no copy
-        of the vault that was made before opens any more. All others are wrapped anew. Which requests were the asker's
-        is kept until `forget_requests`, for who has still to delete them. Raises `OSError`."""
+    def erase(self, tenant: str, *askers: str) -> Erased:
+        """Destroy everything of this asker, by all its digests: the values, the keys, and the tenant's key that wrapped
+        them, so that no copy of the vault that was made before opens any more. All others are wrapped anew. Which
+        requests were the asker's is kept until `forget_requests`, for who has still to delete them. Raises `OSError`.
+        """
+        values, wrapped = 0, list[bytes]()
         with self._file.changing() as changes:
-            wrapped = changes.find("SELECT wrapped FROM keys WHERE tenant = ? AND asker = ?", tenant, asker)
-            values = changes.delete(HELD, "tenant = ? AND asker = ?", tenant, asker)
-            changes.delete(KEYS, "tenant = ? AND asker = ?", tenant, asker)
+            for asker in askers:
+                found = changes.find("SELECT wrapped FROM keys WHERE tenant = ? AND asker = ?", tenant, asker)
+                wrapped += [key for (key,) in found]
+                values += changes.delete(HELD, "tenant = ? AND asker = ?", tenant, asker)
+                changes.delete(KEYS, "tenant = ? AND asker = ?", tenant, asker)
             epoch = self._keys.rewrap(changes, tenant)
         self._file.overwrite_deleted()
         self._keys.destroy_older(tenant)
-        return Erased(values, sha256(wrapped[0][0]).hexdigest()[:16] if wrapped else "", epoch)
+        return Erased(values, tuple(sha256(key).hexdigest()[:16] for key in wrapped), epoch)
 
     def rotate(self, tenant: str) -> int:
         """Wrap all keys of a tenant under a new one and destroy the old one, while others use the vault; the new

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from tidegate.services.privacy.faults import TamperedError, VaultDamagedError
 from tidegate.services.privacy.site_key import asker_digest, derive_key, frame
-from tidegate.services.privacy.vault import Vault, VaultPaths
+from tidegate.services.privacy.vault import Vault
+from tidegate.services.privacy.vault_records import VaultPaths
 
 KEY = bytes(range(32))
 
