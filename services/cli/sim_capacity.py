@@ -14,10 +14,9 @@ from typing import Any
 import click
 import msgspec
 
-from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.jetstream.history import messages
-from tidegate.schemas import Published, decode
-from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, VERDICTS, escalations_of, verdicts_of
+from tidegate.schemas import Published, Verified, decode
+from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, escalations_of, sources_of
 from tidegate.services.cli.evidence import query_site
 from tidegate.services.cli.options import CommandOptions, print_result
 from tidegate.services.cli.progress import show_progress
@@ -55,24 +54,27 @@ class CapacityAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def fit(options: CommandOptions, source: str, into: Path, cores: int | None) -> int:
     """Make a profile of a file of answers, or of what the site's streams hold (`-`). Raises `ProfileError`, `OSError`,
     and what reading the streams raises."""
-    weights = None
     if source == "-":
         site = options.settings().site
-
-        async def read(client: Any) -> tuple[list[StoredMessage], ...]:
-            wanted = ((ANSWERS, "answers.>"), (ESCALATIONS, escalations_of(site)), (VERDICTS, verdicts_of(site)))
-            return tuple([await messages(client, stream, subject) for stream, subject in wanted])
-
-        stored, up, down = query_site(options, read)
-        answers = [decode(each.data, Published) for each in stored]
-        if up and down:
-            weights = (fmean(len(each.data) for each in up), fmean(len(each.data) for each in down))
+        answers, weights = query_site(options, lambda client: read_run(client, site))
     else:
-        answers = read_answers(Path(source).read_bytes().splitlines())
+        answers, weights = read_answers(Path(source).read_bytes().splitlines()), None
     profile = fit_profile(answers, cores or os.cpu_count() or 1, weights)
     into.write_bytes(msgspec.json.encode(profile))
     print_result(profile, f"{len(answers)} answers; the profile is in {into}", options.as_json)
     return 0
+
+
+async def read_run(client: Any, site: str) -> tuple[list[Published], tuple[float, float] | None]:
+    """The answers that a site's streams hold, and the mean bytes of what it escalated and of the verdicts on that; None
+    where there are none. Raises `TopologyMissingError`, `UnreachableError`."""
+    stored = await messages(client, ANSWERS, "answers.>")
+    up = await messages(client, ESCALATIONS, escalations_of(site))
+    down = [
+        found for source in sources_of(Verified, site) for found in await messages(client, source.stream, source.filter)
+    ]
+    weights = (fmean(len(each.data) for each in up), fmean(len(each.data) for each in down)) if up and down else None
+    return [decode(each.data, Published) for each in stored], weights
 
 
 def ask_capacity(options: CommandOptions, profile_file: Path, seed: int, given: dict[str, Any]) -> int:
