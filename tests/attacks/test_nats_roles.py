@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nats.aio.client import Client
 from tests.support.intruders import intruder
 from tests.support.message_samples import SAMPLES
 from tests.support.nats_fleet import Linked, arrived, count, linked, until
+from tidegate.brokers.jetstream.api import read_fills
 from tidegate.brokers.jetstream.bus import JetStreamBus, may_answer_at
 from tidegate.brokers.memory.consumer import matches
 from tidegate.brokers.servers.credentials import load_credential, own_inbox
@@ -25,8 +27,10 @@ from tidegate.schemas import Message, Withheld, encode
 from tidegate.schemas.hub_subjects import claimant
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping
 from tidegate.schemas.verification_subjects import fast_lane, verification_session
+from tidegate.services.fleet.archiving import AnswerArchiver
 from tidegate.services.fleet.roles import ALL, roles_of
 from tidegate.services.pipeline import SITE_WORKERS, WORKERS
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +139,21 @@ async def test_a_role_may_ask_for_what_its_worker_asks_for(fleet: Linked, domain
         await worker.client.publish("nobody.may", b"")  # refused, so that a refusal of the other has come before it
         [refused] = await worker.refusals(1)
         assert "nobody.may" in refused
+
+
+async def test_the_sync_worker_may_archive_answers_and_those_who_look_may_see_how_full_streams_are(
+    fleet: Linked, tmp_path: Path
+) -> None:
+    before = await count(fleet.sites["site1"], ANSWERS)
+    await fleet.sites["site1"].jetstream().publish("answers.kiosk.old", b"an answer")
+    async with JetStreamBus.open(fleet.fleet.nats_of("site1", "sync"), "site1") as bus:
+        in_a_month_s = time.time() + 31 * 86_400
+        archiver = AnswerArchiver(Settings(state_dir=str(tmp_path)), bus, lambda: in_a_month_s)
+        assert await archiver.work() == before + 1
+    assert await count(fleet.sites["site1"], ANSWERS) == 0
+    for domain, role in (("site1", "gateway"), (HUB, "cloud-verifier")):
+        async with JetStreamBus.open(fleet.fleet.nats_of(domain, role), domain) as bus:
+            assert ESCALATIONS in {each.stream for each in await read_fills(bus.link.client)}
 
 
 async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: Linked) -> None:
