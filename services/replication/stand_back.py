@@ -13,7 +13,7 @@ from collections.abc import Callable
 MANY = 64
 """So many messages at once are a backlog: what people write comes in ones and twos, and is indexed at once."""
 QUIET_S = 1.0
-"""A backlog has ended when so long no batch of `MANY` was taken; taking one takes half a second."""
+"""A backlog has ended when so long no batch of `MANY` was in hand."""
 EACH_S = 10.0
 """So long one batch of documents is held up: 6 000 deltas are taken in that time."""
 WHOLE_S = 60.0
@@ -27,23 +27,31 @@ class StandBack:
         self._clock = clock
         self._backlog: tuple[float, float] | None = None
         """When it began, and when its last batch was taken: one value, as two threads use it."""
+        self._in_hand = 0
         self._went_on = clock()
         self._ended = threading.Event()
 
-    def took(self, messages: int) -> None:
-        """So many messages were taken at once, or are about to be stored."""
+    def took(self, messages: int, is_settled: bool = True) -> None:
+        """So many messages were taken at once, and are about to be stored, or are.
+
+        A batch that is in hand counts for as long as it takes: on a machine with too much to do that is seconds, and
+        more of them where the indexing does not stand back.
+        """
         if messages < MANY:
             return
         now = self._clock()
-        began = now if self._backlog is None or now - self._backlog[1] > QUIET_S else self._backlog[0]
+        is_going_on = self._backlog is not None and (self._in_hand or now - self._backlog[1] <= QUIET_S)
+        began = self._backlog[0] if self._backlog is not None and is_going_on else now
         self._backlog = (began, now)
+        self._in_hand = max(0, self._in_hand - 1) if is_settled else self._in_hand + 1
 
     def delay_s(self) -> float:
         """How long to wait before looking again; 0: go on."""
         if self._backlog is None:
             return 0.0
         began, last = self._backlog
-        until = min(last + QUIET_S, max(began, self._went_on) + EACH_S, began + WHOLE_S)
+        quiet_at = (self._clock() if self._in_hand else last) + QUIET_S
+        until = min(quiet_at, max(began, self._went_on) + EACH_S, began + WHOLE_S)
         return max(0.0, until - self._clock())
 
     def wait(self) -> None:

@@ -82,11 +82,11 @@ class DomainParts(msgspec.Struct, frozen=True, kw_only=True):
     `on_changed` follows the documents, `legs` compares the index with them, `extend_status` adds to the status,
     `refresh_trust` gets the keys anew where a signature is of one that is not known, `answers` are those to more verbs
     of `replica.<verb>`, by verb, and `report` keeps for the audit log what was repaired, decided or fenced. `on_taken`
-    hears how many messages were taken from a stream at once, before and after they are stored; it must not wait.
+    hears how many messages were taken from a stream at once, and whether they are stored yet; it must not wait.
     """
 
     on_changed: OnChanged = lambda _tenant, _collection: None
-    on_taken: Callable[[int], None] = lambda _: None
+    on_taken: Callable[[int, bool], None] = lambda _messages, _is_settled: None
     legs: IndexLegs | None = None
     extend_status: StatusExtension | None = None
     refresh_trust: Callable[[], Awaitable[None]] | None = None

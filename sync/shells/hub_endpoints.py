@@ -5,7 +5,8 @@ what is refused is told as what it is. Next: hub_requests.py, the site's end; hu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tidegate.brokers.base import CoreClient, report
@@ -57,9 +58,9 @@ class SiteWatcher(Protocol):
     async def follow(self, site: str, request: FollowRequest) -> None:
         """A site asked what it may hold, and told how far it is."""
 
-    def taking(self, tenant: str, operations: int) -> None:
+    def taking(self, tenant: str, operations: int, *, is_settled: bool) -> None:
         """So many operations of a site, or documents, came past the stream: told before they are relayed, and when
-        they are in the log."""
+        they are in the log, or are refused."""
 
     def damaged(self, tenant: str, collection: str) -> None:
         """A document that was asked for is damaged on the hub's own disk."""
@@ -166,22 +167,28 @@ class HubEndpoints:
     async def _absorb(self, site: str, offered: HeldDocuments) -> Done:
         tenant = self._tenant(site, offered.tenant)
         check_read(tenant.store.record(offered.collection).collection, site)
-        await tenant.relay.absorb(offered, self._clock())
-        self._watcher.taking(offered.tenant, len(offered.documents))
+        with self._taking(offered.tenant, len(offered.documents)):
+            await tenant.relay.absorb(offered, self._clock())
         return Done()
 
     async def _take(self, site: str, sent: SendOperations) -> RelayReceipt:
         tenant = self._tenant(site, sent.tenant)
         _check_actor(site, sent.actor)
         if sent.operations:
-            self._watcher.taking(sent.tenant, len(sent.operations))
-            receipt = await tenant.take(site, sent.operations, self._clock())
-            self._watcher.taking(sent.tenant, len(sent.operations))
-            return receipt
+            with self._taking(sent.tenant, len(sent.operations)):
+                return await tenant.take(site, sent.operations, self._clock())
         with tenant.store.reading() as reader:
             fence = reader.fence(sent.actor)
         mark = tenant.relay.mark_of(sent.actor)
         return RelayReceipt(actor=sent.actor, outcome="fenced" if fence else "known", reason=fence, mark=mark)
+
+    @contextmanager
+    def _taking(self, tenant: str, operations: int) -> Iterator[None]:
+        self._watcher.taking(tenant, operations, is_settled=False)
+        try:
+            yield
+        finally:
+            self._watcher.taking(tenant, operations, is_settled=True)
 
 
 def _check_actor(site: str, actor: str) -> None:

@@ -180,9 +180,9 @@ class HubSync:
                 await self._compare_position(site, tenant, name, position)
         tenant.seen.hear(site, request, self._clock())
 
-    def taking(self, tenant: str, operations: int) -> None:
+    def taking(self, tenant: str, operations: int, *, is_settled: bool) -> None:
         """See `SiteWatcher`."""
-        self._on_taken(operations)
+        self._on_taken(operations, is_settled)
         self._relayed(tenant)
 
     def damaged(self, tenant: str, collection: str) -> None:

@@ -19,7 +19,7 @@ WAIT_S = 5.0
 class StreamIntake:
     """Hands on what a domain's `sync` consumer of a stream delivers; `handle` settles every delivery of its batch.
 
-    `on_taken` hears how many a batch has, before and after it is settled; it must not wait.
+    `on_taken` hears how many a batch has, and whether it is settled: before and after that. It must not wait.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class StreamIntake:
         bus: JetStreamBus,
         stream: str,
         handle: Callable[[Sequence[Delivery]], Awaitable[None]],
-        on_taken: Callable[[int], None] = lambda _: None,
+        on_taken: Callable[[int, bool], None] = lambda _messages, _is_settled: None,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -41,9 +41,11 @@ class StreamIntake:
         async with self._bus.open_inbox(self._stream, SYNC_CONSUMER, BATCH) as inbox:
             while True:
                 if batch := await _take(inbox):
-                    self._on_taken(len(batch))
-                    await self._handle(batch)
-                    self._on_taken(len(batch))
+                    self._on_taken(len(batch), False)
+                    try:
+                        await self._handle(batch)
+                    finally:
+                        self._on_taken(len(batch), True)
 
 
 async def _take(inbox: JetStreamInbox) -> list[Delivery]:

@@ -84,6 +84,25 @@ def test_the_next_backlog_has_its_own_time() -> None:
     assert standing.delay_s() == pytest.approx(QUIET_S)
 
 
+@given(st.floats(QUIET_S, 4 * QUIET_S))
+def test_a_batch_that_takes_long_holds_the_indexing_up_as_one_that_is_quick(each_s: float) -> None:
+    clock = Hands()
+    standing, began, went_on = StandBack(clock), clock.now, list[float]()
+    while clock.now - began < WHOLE_S:
+        standing.took(STEADY, False)
+        for _ in range(4):
+            clock.now += each_s / 4
+            if standing.delay_s() == 0.0:
+                standing.wait()
+                went_on.append(clock.now - began)
+        standing.took(STEADY, True)
+    waited = [after - before for before, after in pairwise([0.0, *went_on]) if after < WHOLE_S]
+    assert len(waited) >= WHOLE_S / (EACH_S + each_s) - 1
+    assert min(waited) >= EACH_S - 1e-6
+    clock.now += QUIET_S + 0.1
+    assert standing.delay_s() == 0.0, "none is in hand"
+
+
 def test_waiting_ends_with_the_worker() -> None:
     standing = StandBack()
     standing.took(MANY)
