@@ -32,6 +32,7 @@ from tidegate.schemas import (
     StageTiming,
     TidegateError,
     decode,
+    encode,
     replace,
 )
 from tidegate.schemas.subjects import LIVE_TOKENS
@@ -180,7 +181,7 @@ class EdgeRuntime:
         self._bus = await self._stack.enter_async_context(EdgeBus.open(self.settings.site, hub))
         await self._bus.listen(LIVE_TOKENS, self._on_line)
         self._instructions = InstructionGate(self.settings, self._bus if hub is not None else None)
-        self._log = await self._stack.enter_async_context(open_runtime_log(self.settings))
+        self._log = await self._stack.enter_async_context(open_runtime_log(self.settings, self._vault))
         bus: Bus = self._bus
         for stage in SITE_WORKERS:
             handler = await self._stack.enter_async_context(resolve(stage)(self.settings, bus))
@@ -220,7 +221,9 @@ class EdgeRuntime:
 
     async def _process(self, asked: Asked) -> Published:
         """One stage after the other, until the answer is published on the bus."""
-        fact: Message = await asyncio.to_thread(seal_request, self._vault, asked)
+        sealed = await asyncio.to_thread(seal_request, self._vault, asked)
+        fact: Message = sealed
+        facts: list[Message] = []
         while not isinstance(fact, Published):
             stage, handler = self._handlers[type(fact)]
             began_s = time.perf_counter()
@@ -231,10 +234,12 @@ class EdgeRuntime:
                 continue
             timing = StageTiming(stage.name, 0.0, round((time.perf_counter() - began_s) * 1000, 3))
             fact = with_timing(output, fact, timing)
+            facts.append(fact)
             await self._bus.publish(fact, id=f"{asked.rid}.{stage.name}", headers={})
+        published = decode(encode(fact), Published)  # as whoever reads the record has it: a 0 where a float goes is 0.0
         if self._log is not None:
-            await self._log.keep(fact)
-        return fact
+            await self._log.keep(published, sealed, facts)
+        return published
 
 
 def check_directories(**directories: Path | str) -> None:

@@ -5,16 +5,18 @@ Promises to store, send and ask nothing, and an exit code of 1 where any decisio
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 
 import click
 
+from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.jetstream.history import history
 from tidegate.schemas import Asked, TidegateError
 from tidegate.schemas.audit import AuditedAnswer
@@ -35,11 +37,14 @@ from tidegate.services.evidence.replay import (
     with_entry,
 )
 from tidegate.services.evidence.rescreening import Rescreening
+from tidegate.services.evidence.runtime_record import FILE, RuntimeRecord
 from tidegate.services.evidence.screening_replay import First, ScreenAgain
 from tidegate.services.evidence.window import WindowCounter
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.tenant_parts import TenantParts
+from tidegate.services.fleet.vault import open_vault
+from tidegate.services.privacy.faults import ErasedError
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy import NO_RULES, JudgingRules
 
@@ -92,9 +97,11 @@ def run_answers(options: CommandOptions, deciding: OpenDeciders, rid: str | None
     logged = find_answers(settings, rid, newest, options.tenant)
     if not logged:
         raise NothingLoggedError(f"the audit log of {settings.site} has no answer {rid or ''}".rstrip())
+    kept = read_runtime(settings, logged)
     with show_progress() as progress, deciding() as deciders:
         progress.start(f"deciding {len(logged)} answers again", len(logged))
-        outcomes = query_site(options, partial(replay_all, settings, logged, deciders, progress))
+        again = partial(replay_all, settings, logged, deciders, progress, kept)
+        outcomes = asyncio.run(again(None)) if kept.keys() == logged.keys() else query_site(options, again)
     counts = {verdict: sum(each.verdict == verdict for each in outcomes) for verdict in MARKS}
     screened = Counter(each.screening.replace("_", " ") for each in outcomes if each.screening)
     lines = [describe_outcome(each) for each in outcomes if rid is not None or each.verdict != "identical"]
@@ -163,17 +170,40 @@ def find_answers(
         return {answer.rid: (owner, answer) for owner, answer in itertools.islice(answers(reader), newest or 1)}
 
 
+def read_runtime(settings: Settings, logged: Mapping[str, tuple[str, AuditedAnswer]]) -> dict[str, list[StoredMessage]]:
+    """What a runtime has kept of those that it answered in process, by request; no fact where the asker was erased.
+
+    Raises `TamperedError`, `RecordDamagedError`, and what `open_vault` raises.
+    """
+    paths = StatePaths(settings)
+    if not (paths.audit / FILE).is_file() or not paths.key.exists():
+        return {}
+    found: dict[str, list[StoredMessage]] = {}
+    with closing(open_vault(settings)) as vault:
+        record = RuntimeRecord(paths.audit, vault, settings.retention.pipe_s)
+        for rid, (tenant, _) in logged.items():
+            try:
+                stored = record.read(tenant, rid)
+            except ErasedError:
+                found[rid] = []
+            else:
+                found |= {rid: stored} if stored else {}
+    return found
+
+
 async def replay_all(
     settings: Settings,
     logged: dict[str, tuple[str, AuditedAnswer]],
     deciders: Deciders,
     progress: ProgressReporter,
+    kept: Mapping[str, list[StoredMessage]],
     client: Any,
 ) -> list[ReplayOutcome]:
-    """Decide these again, one after another. Raises as `history` and `replay` do."""
+    """Decide these again, one after another, by what a runtime has `kept` of them, else by the streams. Raises as
+    `history` and `replay` do."""
     outcomes = []
     for rid, (tenant, answer) in logged.items():
-        stored = await history(client, rid, tenant, settings.site)
+        stored = kept[rid] if rid in kept else await history(client, rid, tenant, settings.site)
         outcome = await replay(rid, stored, deciders.load_rules, deciders.screen)
         outcomes.append(with_entry(outcome, published_of(stored), answer))
         progress.step(rid)

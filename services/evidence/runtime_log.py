@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from tidegate.schemas import Published, TidegateError
+from tidegate.schemas import Asked, Message, Published, TidegateError
 from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.services.evidence.entries import audited, draft_event
 from tidegate.services.evidence.heads import HeadKeys
 from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.evidence.log_file import AuditBusyError
+from tidegate.services.evidence.runtime_record import RuntimeRecord
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.author_keys import has_author_key, known_author_keys
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
 from tidegate.services.fleet.machine_clock import open_trusted_time
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 from tidegate.sync.shells.faults import Faults
 from tidegate.sync.shells.loops import Loop, running
@@ -38,8 +41,11 @@ AT_ONCE = 10_000
 class RuntimeLog:
     """Takes answers of one site, until `open_runtime_log` is left."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, vault: Vault | None = None) -> None:
+        """With the site's vault the facts of each request are kept too, sealed by it; see `runtime_record`."""
         paths = StatePaths(settings)
+        kept_s = settings.retention.pipe_s
+        self._record = None if vault is None else RuntimeRecord(paths.audit, vault, kept_s)
         self.faults = Faults("audit")
         self._site = settings.site
         self._directory = paths.audit
@@ -51,8 +57,11 @@ class RuntimeLog:
         self._taking = threading.Lock()  # a step that was begun goes on when its task is cancelled
         self.loop = Loop("runtime", self._take_in_thread, EVERY_S, self.faults)
 
-    async def keep(self, published: Published) -> None:
-        """The answer is on the disk when this returns, without its words. Raises `OSError`."""
+    async def keep(self, published: Published, asked: Asked | None = None, facts: Sequence[Message] = ()) -> None:
+        """The answer is on the disk when this returns, without its words; of a sealed request what it was decided by,
+        sealed. Raises `OSError`, `sqlite3.Error`."""
+        if self._record is not None and asked is not None:
+            await asyncio.to_thread(self._record.keep, asked, facts, time.time())
         event = AuditEvent(kind=published.outcome, tenant=published.tenant, answer=audited(published))
         await asyncio.to_thread(self._spool.report, event)
         self.loop.wake()
@@ -93,7 +102,7 @@ class RuntimeLog:
 
 
 @asynccontextmanager
-async def open_runtime_log(settings: Settings) -> AsyncIterator[RuntimeLog | None]:
+async def open_runtime_log(settings: Settings, vault: Vault | None = None) -> AsyncIterator[RuntimeLog | None]:
     """The log of the site's runtime; None where the site has no author key, by which no head could ever be signed.
 
     When it is left, what waits is logged. Raises then what `RuntimeLog.take` raises.
@@ -101,7 +110,7 @@ async def open_runtime_log(settings: Settings) -> AsyncIterator[RuntimeLog | Non
     if not has_author_key(settings):
         yield None
         return
-    log = RuntimeLog(settings)
+    log = RuntimeLog(settings, vault)
     async with running([log.loop]):
         yield log
     await asyncio.to_thread(log.take)
