@@ -102,7 +102,8 @@ class StreamSizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long each stream keeps what is stored in it (0: for ever), and how much. `tidegate topology apply` makes it
     so. A time that is shorter than a stream has deletes what is older, and is refused without `--delete-older`; a start
-    leaves the stream as it is then."""
+    leaves the stream as it is then. A limit that somebody has set on the server by hand is kept until its setting
+    changes. `max_file` of a server that `tidegate up` does not keep has to be more than all sizes together."""
 
     asks_s: Kept = 3 * DAY_S
     """Requests, sealed."""
