@@ -38,8 +38,8 @@ PROCESSES = click.option("--processes", is_flag=True, help="One process per stag
 REPLICAS = click.option(
     "--replicas",
     default="",
-    metavar="NAME=N,…",
-    help="Processes of stages, and of the gateway, as in drafter=2,gateway=2; implies --processes.",
+    metavar="NAME=N",
+    help="How many processes a stage or the gateway has, as in drafter=2,gateway=2; the others have one each.",
 )
 
 

@@ -20,6 +20,7 @@ from tidegate.services.settings import Settings
 
 ROWS = describe_settings(Settings)
 WITHOUT_UNIT = {
+    "replica",
     "metrics_port",
     "gateway.port",
     "sync.snapshot_after_deltas",
@@ -31,7 +32,7 @@ WITHOUT_UNIT = {
     "router.economy",
     "publisher.incident_share",
 }
-"""Numbers that are no quantity: ports, probabilities and ratios."""
+"""Numbers that are no quantity: which one of several, ports, probabilities and ratios."""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
