@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from cachetools import LRUCache
-
 from tidegate.brokers.base import COPIED, Broker, Delivery, Inbox, StoreOutcome
 from tidegate.brokers.handed import HandedDelivery
 from tidegate.brokers.stage import Stage
@@ -30,19 +28,22 @@ class HandOverInbox:
         self._is_open = True
         self._held: dict[str, HandedDelivery] = {}
         """By id, what has no outcome yet."""
-        self._ended: LRUCache[str, HandedDelivery] = LRUCache(ENDED_KEPT)
-        """By id, what has one that holds for a delivery of the server's that is still to come."""
+        self._ended: dict[str, HandedDelivery] = {}
+        """By id, what has one that holds for a delivery of the server's that is still to come; the oldest first."""
 
     def put(self, delivery: Delivery) -> None:
         """See `Inbox`."""
         self._inbox.put(delivery)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the stage can be given more; what it is not given the server delivers in its turn."""
+        return len(self._held) < self._stage.concurrency
+
     def offer(self, message: Message, subject: str, headers: Mapping[str, str]) -> HandedDelivery | None:
-        """Hand the message over; None where the stage does not read it, has it, or has its hands full: then the server
-        delivers it in its turn."""
+        """Hand over a message for which there is room; None where the stage has it, or has had it."""
         name = headers["Nats-Msg-Id"]
-        is_known = name in self._held or name in self._ended
-        if is_known or not isinstance(message, self._stage.accepts) or len(self._held) >= self._stage.concurrency:
+        if name in self._held or name in self._ended:
             return None
         delivery = self._held[name] = HandedDelivery(message, subject, headers, self._on_end)
         self._inbox.put(delivery)
@@ -97,6 +98,8 @@ class HandOverInbox:
     def _on_end(self, handed: HandedDelivery) -> None:
         if self._held.pop(handed.id, None) is handed and (handed.is_done or handed.met is None):
             self._ended[handed.id] = handed
+            if len(self._ended) > ENDED_KEPT:
+                del self._ended[next(iter(self._ended))]
 
 
 class HandOver:
@@ -105,19 +108,21 @@ class HandOver:
     def __init__(self, broker: Broker) -> None:
         self.domain = broker.domain
         self._broker = broker
-        self._inboxes: list[HandOverInbox] = []
+        self._readers: dict[type[Message], list[HandOverInbox]] = {}
+        """By type, the inboxes of the stages that read it."""
 
     async def hand_over(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """As `publish`, while the stages of this process that read the message begin with it.
 
         Their outputs are not stored before the message is, and never where it is not.
         """
+        readers = [inbox for inbox in self._readers.get(type(message), ()) if inbox.has_room]
+        if not readers:
+            return await self._broker.publish(message, id=id, headers=headers)
         subject = subject_of(message, self.domain)
         stored_headers = {"Nats-Msg-Id": self._broker.id_of(id), **headers}
-        offered = [(inbox, inbox.offer(message, subject, stored_headers)) for inbox in self._inboxes]
+        offered = [(inbox, inbox.offer(message, subject, stored_headers)) for inbox in readers]
         handed = [(inbox, delivery) for inbox, delivery in offered if delivery is not None]
-        if not handed:
-            return await self._broker.publish(message, id=id, headers=headers)
         outcome = StoreOutcome(is_new=False)
         try:
             outcome = await self._broker.store(message, id=id, headers=headers)
@@ -158,9 +163,11 @@ class HandOver:
         """See `Broker`."""
         async with self._broker.subscribe(stage) as received:
             inbox = HandOverInbox(stage, received)
-            self._inboxes.append(inbox)
+            for kind in stage.accepts:
+                self._readers.setdefault(kind, []).append(inbox)
             try:
                 yield inbox
             finally:
-                self._inboxes.remove(inbox)
+                for kind in stage.accepts:
+                    self._readers[kind].remove(inbox)
                 inbox.close()
