@@ -22,6 +22,7 @@ from tidegate.services.cli.keys import check_owner
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.terminal import echo
+from tidegate.services.evidence.archive_check import ArchiveReport, check_archive
 from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
 from tidegate.services.evidence.entries import is_about, plain
 from tidegate.services.evidence.export import ExportWish, export_log
@@ -29,6 +30,7 @@ from tidegate.services.evidence.known_heads import known_heads, known_policies
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.verification import Expectation, LogReport, verify_log
 from tidegate.services.evidence.witness import author_keys
+from tidegate.services.fleet.answer_archive import AnswerArchive
 from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.author_keys import known_author_keys
 from tidegate.services.fleet.paths import StatePaths
@@ -118,6 +120,26 @@ def audit_head(options: CommandOptions, out: Path | None) -> None:
     )
     text = f"{plain_lines(str(signed or 'no head was signed yet'))}\nwitnessed: {seen}"
     print_result(result, text, options.as_json)
+
+
+@audit.command("archive")
+@with_options("site", "as_json")
+def audit_archive(options: CommandOptions) -> int:
+    """Hold the archive of answers of a site against its log, which has the digests of each. The exit code is 1 where
+    one was changed or was never logged. Check the log itself with `verify`."""
+    settings = options.settings()
+    paths = StatePaths(settings)
+    report = ArchiveReport()
+    if paths.answer_archive.is_file():
+        with AuditReader.open(paths.audit) as reader, AnswerArchive.open(paths.answer_archive) as archive:
+            report = check_archive(archive, reader)
+    lines = [
+        f"{report.answers} answers are archived at {settings.site}, {report.as_logged} of them as they were logged",
+        *(f"fault: {fault}" for fault in report.faults),
+        *([f"fault: {report.unlogged} are in no entry of the log"] if report.unlogged else []),
+    ]
+    print_result({**msgspec.to_builtins(report), "is_good": report.is_good}, "\n".join(lines), options.as_json)
+    return 0 if report.is_good else 1
 
 
 @audit.command("export")
