@@ -35,15 +35,11 @@ class HandOverInbox:
         """See `Inbox`."""
         self._inbox.put(delivery)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the stage can be given more; what it is not given the server delivers in its turn."""
-        return len(self._held) < self._stage.concurrency
-
     def offer(self, message: Message, subject: str, headers: Mapping[str, str]) -> HandedDelivery | None:
-        """Hand over a message for which there is room; None where the stage has it, or has had it."""
+        """Hand over a message that the stage reads; None where it has it, has had it, or has its hands full: then the
+        server delivers it in its turn."""
         name = headers["Nats-Msg-Id"]
-        if name in self._held or name in self._ended:
+        if name in self._held or name in self._ended or len(self._held) >= self._stage.concurrency:
             return None
         delivery = self._held[name] = HandedDelivery(message, subject, headers, self._on_end)
         self._inbox.put(delivery)
@@ -116,7 +112,7 @@ class HandOver:
 
         Their outputs are not stored before the message is, and never where it is not.
         """
-        readers = [inbox for inbox in self._readers.get(type(message), ()) if inbox.has_room]
+        readers = self._readers.get(type(message))
         if not readers:
             return await self._broker.publish(message, id=id, headers=headers)
         subject = subject_of(message, self.domain)

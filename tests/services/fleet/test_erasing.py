@@ -22,7 +22,7 @@ from tidegate.brokers.process.background import running
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.schemas import Refused, replace
 from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, VERDICTS
+from tidegate.schemas.subjects import ANSWERS, ASKS, CLAIMS, DEAD, ESCALATIONS, PIPE, VERDICTS
 from tidegate.services.fleet.asked_index import keep_noting, note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.erasing import certificate_bytes, erase_asker
@@ -54,7 +54,8 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
     refused = await ask(world.site, asked("die of it", asker="ann", rid="r4"))
     assert isinstance(refused, Refused)
-    for subject in ("escalations.site1.kiosk.r1", "verdicts.site1.kiosk.r1"):  # as they come over the leaf
+    escalated = ("escalations.site1.kiosk.r1", "verdicts.site1.kiosk.r1", "claims.site1.kiosk.r1.0af7")
+    for subject in escalated:  # as they come over the leaf, and as the hub's workers share the verdict
         await world.hub.request(subject, SHOWN + b" Ann's street")
     assert world.files_with(b"Ann's street")
     assert await world.stored("r4") == {ASKS, DEAD}
@@ -65,7 +66,7 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     certificate = printed(ErasureCertificate)
     assert (certificate.values, certificate.unreadable, certificate.left) == (2, 3, {})
     assert set(certificate.requests) == {"r1", "r2", "r4"}
-    hub = {f"hub/{stream}": 1 for stream in (ESCALATIONS, VERDICTS)}
+    hub = {f"hub/{stream}": 1 for stream in (ESCALATIONS, VERDICTS, CLAIMS)}
     here = {"site1/ASKS": 3, "site1/DEAD": 1, "site1/ANSWERS": 2}
     assert {**hub, **here}.items() <= certificate.deleted.items()
     assert world.files_with(b"Ann's street") == set()
