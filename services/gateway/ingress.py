@@ -257,10 +257,8 @@ class Ingress:
         is_full = self.room.fault in ("no_room", "stream_full")  # it may have become so while others had their turn
         if self.is_closing or is_full:
             self.turns.end(asked.tenant, asked.rid)
-            closing = refusal("closing", asked.rid)
-            raise RequestRefusedError(
-                closing if self.is_closing else refusal("unavailable", asked.rid, why=self.room.why)
-            )
+            full = refusal("unavailable", asked.rid, why=self.room.why)
+            raise RequestRefusedError(refusal("closing", asked.rid) if self.is_closing else full)
 
     async def _rejoin(self, asked: Asked, asker: str, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
