@@ -6,6 +6,7 @@ Next: compaction.py, which makes graphs.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -66,13 +67,16 @@ class PassageGraph:
     def load(cls, path: Path, name: str, sha256: str) -> PassageGraph:
         """A saved graph. Raises `ValueError` where its bytes are not those that were saved, `FileNotFoundError`.
 
-        The digest is made while hnswlib takes the nodes, and compared before it follows a link.
+        The digest is made while hnswlib takes the nodes, and compared before it follows a link. hnswlib does not let go
+        of the interpreter's lock: a digest that had not begun by then would begin when it is done.
         """
         files = GraphFiles(path, sha256)
         if not {"axes", "units", "gone"} <= files.arrays.keys():
             raise ValueError("it was saved by another version of this program")
         with ThreadPoolExecutor(1, "graph-digest") as pool:
-            is_whole = pool.submit(files.is_whole)
+            has_begun = threading.Event()
+            is_whole = pool.submit(files.is_whole, has_begun.set)
+            has_begun.wait()
             index = _open_index(path, files)
             if not is_whole.result():
                 raise ValueError("its bytes are not those that were saved")

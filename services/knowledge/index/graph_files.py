@@ -6,7 +6,7 @@ Promises that a file which is not what was written is refused before anything fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,26 +55,30 @@ class GraphFiles:
     """
 
     def __init__(self, path: Path, sha256: str) -> None:
-        self._path = path
         small = axes_file(path).read_bytes()
         self.is_by_hnswlib = hashlib.sha256(small).hexdigest() != sha256
         if self.is_by_hnswlib and _digest_of(path, small) != sha256:
             raise ValueError("its bytes are not those that were saved")
         self.arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(small)
         """All but the nodes, with what the caller gave."""
+        self._nodes = np.memmap(path, np.int8, "r")
 
-    def is_whole(self) -> bool:
-        """Whether the nodes are those that were saved. Reads all of them."""
-        return self.is_by_hnswlib or _digest_of(self._path) == self.arrays[_NODES_DIGEST].tobytes().hex()
+    def is_whole(self, on_start: Callable[[], None] = lambda: None) -> bool:
+        """Whether the nodes are those that were saved. Reads all of them, in one call that needs no interpreter:
+        `on_start` is called just before, so that who holds the interpreter's lock meanwhile keeps nobody waiting."""
+        on_start()
+        return (
+            self.is_by_hnswlib
+            or hashlib.sha256(self._nodes.data).digest() == self.arrays[_NODES_DIGEST].tobytes()
+        )
 
     def state(self) -> GraphState:
         """What hnswlib makes the graph of. Its nodes are mapped from the file: who takes them has to ask `is_whole`
         before a link is followed, as hnswlib goes where their numbers point. Raises `ValueError`."""
         plain = msgspec.json.decode(self.arrays[_PLAIN].tobytes())
-        nodes = np.memmap(self._path, np.int8, "r")
-        if nodes.nbytes != plain["cur_element_count"] * plain["size_data_per_element"]:
+        if self._nodes.nbytes != plain["cur_element_count"] * plain["size_data_per_element"]:
             raise ValueError("it has another size than was saved")  # hnswlib copies what it is given
-        return {**plain, **self.arrays, _NODES: nodes}
+        return {**plain, **self.arrays, _NODES: self._nodes}
 
 
 def is_graph_whole(path: Path, sha256: str) -> bool:
