@@ -59,10 +59,10 @@ class EncryptedTransport(TcpTransport):
         self._context, self._host = context, host
 
     async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
-        opening = asyncio.open_connection(
-            uri.hostname, uri.port, limit=buffer_size, ssl=self._context, server_hostname=self._host
-        )
-        self._io_reader, self._io_writer = await asyncio.wait_for(opening, connect_timeout)
+        async with asyncio.timeout(connect_timeout):
+            self._io_reader, self._io_writer = await asyncio.open_connection(
+                uri.hostname, uri.port, limit=buffer_size, ssl=self._context, server_hostname=self._host
+            )
 
     async def connect_tls(self, *_: Any) -> None:
         """It is encrypted already."""

@@ -22,7 +22,8 @@ class Replies:
     async def next(self) -> bytes:
         """Raises `UnreachableError` at once when nobody listens, and when no reply came for `idle_s` seconds."""
         try:
-            reply = await asyncio.wait_for(self.arrived.get(), self._idle_s)
+            async with asyncio.timeout(self._idle_s):
+                reply = await self.arrived.get()
         except TimeoutError as error:
             raise UnreachableError(f"no reply within {self._idle_s:g} s") from error
         if reply.headers and reply.headers.get("Status") == NO_RESPONDERS:

@@ -96,7 +96,8 @@ async def _follow(bus: JetStreamBus, asked: Asked, patience_s: float) -> LoadRep
         await bus.link.send(entry(STREAM, asked.tenant, OPERATOR), encode(asked), inbox)
         while True:
             try:
-                message = await asyncio.wait_for(replies.get(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    message = await replies.get()
             except TimeoutError as error:
                 raise UnreachableError(f"no event within {patience_s:g} s") from error
             if not message.data:

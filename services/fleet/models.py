@@ -133,7 +133,8 @@ async def interrupt(process: asyncio.subprocess.Process, within_s: float = INTER
     """
     process.send_signal(signal.SIGINT)
     try:
-        await asyncio.wait_for(process.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await process.wait()
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -143,7 +143,8 @@ class _ClientStream:
             if isinstance(reply, Refused):
                 raise RequestRefusedError(reply)
             try:
-                await asyncio.wait_for(wakeup.wait(), heartbeat_s)
+                async with asyncio.timeout(heartbeat_s):
+                    await wakeup.wait()
             except TimeoutError:
                 yield HeartbeatEvent()
                 await self._pending.check_store()

@@ -101,10 +101,12 @@ class RequestProgress:
             queue.put_nowait(data)
         while time.monotonic() < give_up and not self._is_closed:
             try:
-                fact = read_fact(await asyncio.wait_for(queue.get(), heartbeat_s), watched.tenant)
+                async with asyncio.timeout(heartbeat_s):
+                    data = await queue.get()
             except TimeoutError:
                 yield KEEP_ALIVE
                 continue
+            fact = read_fact(data, watched.tenant)
             if fact and not seen and not await is_own():
                 return
             for stage in new_stages(fact, seen) if fact else ():

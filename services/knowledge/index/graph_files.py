@@ -67,10 +67,7 @@ class GraphFiles:
         """Whether the nodes are those that were saved. Reads all of them, in one call that needs no interpreter:
         `on_start` is called just before, so that who holds the interpreter's lock meanwhile keeps nobody waiting."""
         on_start()
-        return (
-            self.is_by_hnswlib
-            or hashlib.sha256(self._nodes.data).digest() == self.arrays[_NODES_DIGEST].tobytes()
-        )
+        return self.is_by_hnswlib or hashlib.sha256(self._nodes.data).digest() == self.arrays[_NODES_DIGEST].tobytes()
 
     def state(self) -> GraphState:
         """What hnswlib makes the graph of. Its nodes are mapped from the file: who takes them has to ask `is_whole`

@@ -54,7 +54,8 @@ async def kept_in(
         while not stopped.is_set():
             await save_now()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), every_s)
+                async with asyncio.timeout(every_s):
+                    await stopped.wait()
 
     stopped = asyncio.Event()
     saving = asyncio.create_task(keep_saving())
