@@ -11,7 +11,7 @@ Next: draft_ledger.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -124,13 +124,60 @@ class TimesLine(msgspec.Struct, kw_only=True):
     good: int = 0
 
 
+class WorkedOut(NamedTuple):
+    """A correction and all that it follows from: the times of its class, never changed in place, and the wider one."""
+
+    times: Sequence[SeenTime]
+    wider: Correction
+    correction: Correction
+
+
+class Corrections(Mapping[AnswerClass, Correction]):
+    """What was known of each class at one moment, worked out for a class when it is first asked for: a plan asks for a
+    handful, and each answer changes the widest class, of which all others follow."""
+
+    def __init__(
+        self, times: Mapping[AnswerClass, Sequence[SeenTime]], worked_out: MutableMapping[AnswerClass, WorkedOut]
+    ) -> None:
+        """`worked_out` is what other moments have worked out and this one may use, and is added to."""
+        self._times = times
+        self._worked_out = worked_out
+        self._known: dict[AnswerClass, Correction] = {}
+
+    def __getitem__(self, answers: AnswerClass) -> Correction:
+        known = self._known.get(answers)
+        if known is None:
+            known = self._known[answers] = self._work_out(answers)
+        return known
+
+    def __contains__(self, answers: object) -> bool:
+        return answers in self._times
+
+    def __iter__(self) -> Iterator[AnswerClass]:
+        return iter(self._times)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def _work_out(self, answers: AnswerClass) -> Correction:
+        times = self._times[answers]
+        wider = wider_correction(answers, self)
+        before = self._worked_out.get(answers)
+        if before is not None and before.times is times and before.wider == wider:
+            return before.correction
+        correction = correction_by(times, wider, is_widest=not answers.wider)
+        self._worked_out[answers] = WorkedOut(times, wider, correction)
+        return correction
+
+
 class LearnedTimes:
     """The corrections by class; at most `classes` of them, the longest unseen go first."""
 
     def __init__(self, lines: Iterable[TimesLine] = (), *, classes: int = MOST_CLASSES) -> None:
         """`lines` are what was kept, the longest unseen first; anything in them that makes no sense is left out."""
         self._lines: LRUCache[AnswerClass, TimesLine] = LRUCache(classes)
-        self._corrections: dict[AnswerClass, Correction] | None = None
+        self._corrections: Corrections | None = None
+        self._worked_out: LRUCache[AnswerClass, WorkedOut] = LRUCache(classes)
         for line in lines:
             line.times = [each for each in line.times if each.ratio > 0 and each.known >= 0 and each.pace > 0][-KEPT:]
             self._lines[line.answers] = line
@@ -155,22 +202,23 @@ class LearnedTimes:
     def corrections(self) -> Mapping[AnswerClass, Correction]:
         """All that is known now: of each class by its own answers, with what is known of the wider one among them."""
         if self._corrections is None:
-            known: dict[AnswerClass, Correction] = {}
-            for line in sorted(self.lines, key=lambda each: len(each.answers.wider)):
-                wider = wider_correction(line.answers, known)
-                weight = (WIDER_WEIGHT if line.answers.wider else CLOSED_FORM_WEIGHT) * age(len(line.times))
-                slope = wider.slope if line.answers.wider else slope_of(line.times)
-                at_pace = [seen.at_usual_pace(slope) for seen in line.times]
-                weighted = [(seen, age(len(at_pace) - 1 - at)) for at, seen in enumerate(at_pace)]
-                factor = best_factor((*weighted, (SeenTime(wider.factor), weight)))
-                known[line.answers] = Correction(factor, len(at_pace), slope)
-            self._corrections = known
+            times = {answers: self._lines[answers].times for answers in [*self._lines]}
+            self._corrections = Corrections(times, self._worked_out)
         return self._corrections
 
     @property
     def lines(self) -> tuple[TimesLine, ...]:
         """What there is to keep, the longest unseen first."""
         return tuple(self._lines[each] for each in [*self._lines])
+
+
+def correction_by(times: Sequence[SeenTime], wider: Correction, *, is_widest: bool) -> Correction:
+    """What a class's own times, the newest last, and the correction of the wider one say together."""
+    weight = (CLOSED_FORM_WEIGHT if is_widest else WIDER_WEIGHT) * age(len(times))
+    slope = slope_of(times) if is_widest else wider.slope
+    weighted = [(seen.at_usual_pace(slope), age(len(times) - 1 - at)) for at, seen in enumerate(times)]
+    factor = best_factor((*weighted, (SeenTime(wider.factor), weight)))
+    return Correction(factor, len(times), slope)
 
 
 def correction_of(answers: AnswerClass, known: Mapping[AnswerClass, Correction]) -> Correction:

@@ -14,14 +14,18 @@ from tidegate.services.planning.learned_times import (
     FACTOR,
     KEPT,
     MOST_RATIO,
+    NONE,
     SPARE,
     USUAL_MS,
+    Correction,
     LearnedTimes,
     ObservedTime,
     SeenTime,
     TimesLine,
     best_factor,
     corrected_ms,
+    correction_by,
+    correction_of,
     is_good,
     slope_of,
 )
@@ -83,6 +87,49 @@ def test_the_same_answers_teach_the_same_also_after_a_restart(answers: list[tupl
         kept = msgspec.json.decode(msgspec.json.encode(restarted.lines), type=tuple[TimesLine, ...])
         restarted = LearnedTimes(kept)
         assert restarted.corrections == through.corrections
+
+
+def worked_out_anew(learned: LearnedTimes) -> dict[AnswerClass, Correction]:
+    """The corrections of all classes, each from its times and the wider classes' corrections, the widest first."""
+    known: dict[AnswerClass, Correction] = {}
+    for line in sorted(learned.lines, key=lambda each: len(each.answers.wider)):
+        wider = next((known[each] for each in reversed(line.answers.wider) if each in known), NONE)
+        known[line.answers] = correction_by(line.times, wider, is_widest=not line.answers.wider)
+    return known
+
+
+ASKED_FOR = st.tuples(st.sampled_from(["cards", "fees", "loans", ""]), st.integers(0, 2))
+
+
+@given(
+    st.lists(st.tuples(ASKED_FOR, ratios, st.floats(0, 500), st.lists(ASKED_FOR, max_size=2)), max_size=60),
+    st.sampled_from([3, 5, 256]),
+)
+@everywhere
+def test_what_is_worked_out_when_asked_for_is_what_all_worked_out_anew_says_also_later(
+    answers: list[tuple[tuple[str, int], float, float, list[tuple[str, int]]]], classes: int
+) -> None:
+    learned, moments = LearnedTimes(classes=classes), []
+    for (name, evidence), ratio, known_ms, asked_for in answers:
+        learn(learned, CARDS._replace(name=name, evidence=evidence), ratio, known_ms)
+        moments.append((learned.corrections, anew := worked_out_anew(learned)))
+        for other, band in asked_for:
+            one = CARDS._replace(name=other, evidence=band)
+            assert learned.correction(one) == correction_of(one, anew)
+    for then, anew in moments:  # a snapshot says for ever what it said when it was taken
+        assert dict(then) == anew
+        assert len(then) == len(anew)
+
+
+def test_a_class_of_which_nothing_has_changed_is_not_worked_out_again() -> None:
+    learned = LearnedTimes()
+    for writing in ("grounded", "quote"):
+        learn(learned, CARDS._replace(writing=writing), 3.0)
+    before = learned.corrections[CARDS]
+    learn(learned, CARDS._replace(writing="quote"), 3.0)
+    assert learned.corrections[CARDS] is before
+    learn(learned, CARDS, 3.0)
+    assert learned.corrections[CARDS] is not before
 
 
 seen_times = st.builds(SeenTime, st.floats(0.01, 100), st.floats(0, 20))
