@@ -18,7 +18,7 @@ test-system: .venv/.dev models
 test-chaos: .venv/.dev models
 	@infra/bin/test --suite=chaos $(ARGS)
 
-# How long a small site takes to answer again, by kind of fault; --seed N --rounds N in ARGS.
+# How long a small site takes to answer again, by kind of fault; --seed N --faults N --requests N in ARGS.
 chaos: .venv/.dev
 	@$(BIN)/python -m tests.chaos.faults $(ARGS)
 

@@ -14,26 +14,19 @@ import pytest
 
 from loadtests.hub_workers import escalation
 from tests.support.hub_cluster import SITE, HubCluster, hub_cluster
-from tests.support.hub_intakes import hub_intake
 from tests.support.nats_fleet import until
+from tests.support.working_hub import working_hub
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.background import running
-from tidegate.brokers.worker import run
-from tidegate.schemas import Answer, CloudState, Escalated, Message, UnreadableError, Verified, decode, encode
-from tidegate.schemas.subjects import CLAIMS, ESCALATIONS, HUB, VERDICTS, ping, verdicts_of
+from tidegate.schemas import Escalated, UnreadableError, Verified, decode, encode
+from tidegate.schemas.subjects import CLAIMS, ESCALATIONS, HUB, VERDICTS, verdicts_of
 from tidegate.schemas.verification_subjects import fast_lane
-from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
-from tidegate.services.uplink.claims import Claims
-from tidegate.services.uplink.lanes import HubLanes
-from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.stream_check import open_stream_guard
-from tidegate.services.uplink.stream_check_server import PingServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
-STAGE = WORKERS["cloud-verifier"]
 ESCALATED = 240
 EVERY_S = 0.04
 KILL_AFTER = 60
@@ -43,11 +36,6 @@ PAUSE_S = 5.0
 ELECTION_S = 15.0
 """The longest that no verdict may be stored at the site. nats-server elects a leader after 4 to 9 s of silence: no
 setting changes that, and each stream on the way has one."""
-
-
-async def answer(escalated: Escalated) -> list[Message]:
-    fields = {"question": escalated.question, "plan": escalated.plan, "answer": Answer(text=f"to {escalated.rid}")}
-    return [escalated.followed_by(Verified, **fields)]
 
 
 class Answers:
@@ -110,7 +98,7 @@ async def test_a_hub_goes_on_with_two_of_three_servers_and_loses_nothing(tmp_pat
     ):
         for stream in (ESCALATIONS, VERDICTS, CLAIMS):
             assert await cluster.replicas_of(stream) == 3
-        async with without_a_leader(), working(hub), open_stream_guard(Settings(site=SITE), site):
+        async with without_a_leader(), working_hub(hub), open_stream_guard(Settings(site=SITE), site):
             for stream in (CLAIMS, ESCALATIONS):  # the worst for the fast lane, and for the durable one
                 await while_its_leader_is_killed(cluster, site, stream)
 
@@ -144,20 +132,3 @@ async def without_a_leader() -> AsyncIterator[None]:
     finally:
         loop.set_exception_handler(before)
     assert all(isinstance(each.get("exception"), UnreachableError) for each in reported), reported
-
-
-@asynccontextmanager
-async def working(hub: JetStreamBus) -> AsyncIterator[None]:
-    """What a worker of the hub does, by both lanes, with an answer that costs nothing."""
-    claims, intake, stop = Claims(hub, answer), hub_intake(), asyncio.Event()
-    flight = SingleFlight(claims.verdict)
-    await claims.serve()
-    await HubLanes(intake, flight, None).serve(hub)
-    await hub.respond_by_subject(ping("*"), PingServer(hub, CloudState, intake).answer)
-    stage = asyncio.create_task(run(STAGE, flight.verdict, hub, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await stage
-        await flight.close()

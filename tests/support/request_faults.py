@@ -1,7 +1,8 @@
-"""A seeded driver of one small site that is asked without a pause while one thing after another fails.
+"""A seeded driver of one small site and its hub, asked without a pause while one thing after another fails.
 
-Promises that each request is answered once or ends as a dead letter, and measures how long after a fault was over the
-next answer came. Next: fault_process.py, its processes; tests/chaos/faults.py, which plays it."""
+Promises that each request is answered once or ends as a dead letter, that what is not answered has a reason, and
+measures how long after a fault was over the next answer came. Next: fault_process.py, its processes; hub_rollback.py;
+tests/chaos/faults.py, which plays it."""
 
 from __future__ import annotations
 
@@ -22,24 +23,30 @@ import httpx
 from loadtests.link.link import HOST, Link, linked
 from tests.support.fault_process import settings_of
 from tests.support.gateway_site import NKEY, TOKENIZER, issue_key
+from tests.support.hub_rollback import keep_copy, roll_back
 from tests.support.kept_server import kept_up
 from tidegate.brokers.jetstream import api
-from tidegate.brokers.jetstream.declare import declare_site
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.process.tasks import end_tasks
-from tidegate.brokers.servers.nats_server import Server
-from tidegate.schemas.subjects import ANSWERS, DEAD
+from tidegate.brokers.servers.fleet import Fleet, open_fleet
+from tidegate.schemas.subjects import ANSWERS, DEAD, HUB
 from tidegate.services.evaluation.client import bearer
 from tidegate.services.fleet.ports import keep_port
-from tidegate.services.pipeline import SITE_WORKERS
+from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 
 ASKERS = 4
 PAUSE_S = 0.05
-POISONED = "die of it"
+PLAIN, POISONED = "When do you open?", "die of it"
+ESCALATED = "escalate this to the hub"
+ESCALATE_EVERY = 4
+HUB_FAULT = "hub rolled back"
 PATIENCE_S = 60.0
 """How long a request is asked again, and how long a site may take to recover."""
 AGAIN_AFTER = ("unavailable", "busy", "late", "closing")
 CHAT = "/v1/chat/completions"
+ANSWERED = "answered"
 
 
 class NotRecoveredError(AssertionError):
@@ -49,12 +56,13 @@ class NotRecoveredError(AssertionError):
 class FaultySite:
     """What runs, what was asked, and what became of it."""
 
-    def __init__(self, state: Path, server: Server, link: Link, port: int, dice: random.Random) -> None:
-        self.settings = settings_of(state, port)
-        self.server, self.link, self.dice = server, link, dice
+    def __init__(self, settings: Settings, fleet: Fleet, link: Link, dice: random.Random) -> None:
+        self.settings = settings
+        self.fleet, self.server, self.link, self.dice = fleet, fleet.sites[settings.site], link, dice
         self.processes: dict[str, asyncio.subprocess.Process] = {}
-        self.answered_at: list[tuple[float, float]] = []
-        """When a request was asked first, and when it was answered."""
+        self.answered_at: list[tuple[float, float, str]] = []
+        """When a request was asked first, when it was answered, and what it was."""
+        self.asking: list[asyncio.Task[None]] = []
         self.ends: Counter[str] = Counter()
         self.asked: dict[str, str] = {}
         self.recovered_s: dict[str, list[float]] = {}
@@ -70,11 +78,12 @@ class FaultySite:
             "200 ms ± 100, 64 kB/s": self._slow_link,
             "poisoned requests": self._poison,
             "full stream": self._fill_stream,
+            HUB_FAULT: lambda: roll_back(self.fleet),
         }
 
     async def start(self, role: str) -> None:
-        """Start a process of the site, over the link."""
-        url = f"nats://{HOST}:{self.link.port}"
+        """Start a process, one of the site over the link."""
+        url = self.fleet.hub.url if role == HUB else f"nats://{HOST}:{self.link.port}"
         with (Path(self.settings.state_dir) / f"{role}.log").open("ab") as log:
             self.processes[role] = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.support.fault_process", role,
@@ -93,15 +102,31 @@ class FaultySite:
         return taken_s
 
     async def until_answered(self, fault: str) -> float:
-        """Seconds until there is an answer to a request that was asked from now on. Raises `NotRecoveredError`."""
-        over_s = time.monotonic()
+        """Seconds until there is an answer to a request that was asked from now on; the hub's, where that had failed.
+
+        Raises `NotRecoveredError`.
+        """
+        over_s, seen = time.monotonic(), len(self.answered_at)
+        wanted = (ESCALATED,) if fault == HUB_FAULT else (PLAIN, ESCALATED)
+
+        def found() -> list[float]:
+            return [done for asked, done, text in self.answered_at[seen:] if asked >= over_s and text in wanted]
+
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not (later := [done for asked, done in self.answered_at if asked >= over_s]):  # noqa: ASYNC110
+                while not (later := found()):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError as error:
             raise NotRecoveredError(f"{fault}: no answer {PATIENCE_S:g} s after it was over") from error
         return later[0] - over_s
+
+    async def until_asked(self, count: int) -> None:
+        """Return when so many requests were asked. Raises `NotRecoveredError` where one of them failed."""
+        while len(self.asked) < count:
+            for each in self.asking:
+                if each.done():
+                    each.result()
+            await asyncio.sleep(0.05)
 
     async def check(self) -> None:
         """Compare what was asked with what is stored. Raises `NotRecoveredError`."""
@@ -124,7 +149,8 @@ class FaultySite:
             for count in range(sys.maxsize):
                 if stop.is_set():
                     return
-                await self.ask(http, f"a{number}-{count}", "When do you open?")
+                text = ESCALATED if count % ESCALATE_EVERY == number % ESCALATE_EVERY else PLAIN
+                await self.ask(http, f"a{number}-{count}", text)
                 await asyncio.sleep(PAUSE_S)
 
     async def ask(self, http: httpx.AsyncClient, rid: str, text: str) -> None:
@@ -134,17 +160,22 @@ class FaultySite:
         body = {"model": "tidegate", "messages": [{"role": "user", "content": text}]}
         headers = {"X-Request-Id": rid, "X-Tidegate-Budget-Ms": "30000"}
         while time.monotonic() - began_s < PATIENCE_S:
-            with contextlib.suppress(httpx.HTTPError):
+            try:
                 reply = await http.post(CHAT, json=body, headers=headers)
-                code = "" if reply.is_success else reply.json()["error"]["code"]
-                self.ends[code or "answered"] += 1
-                if not code:
-                    self.answered_at.append((began_s, time.monotonic()))
-                    return
-                if code == "dead":
-                    return
-                if code not in AGAIN_AFTER:
-                    raise NotRecoveredError(f"{rid}: {reply.text}")
+            except httpx.HTTPError as error:
+                self.ends[f"no reply, {type(error).__name__}"] += 1
+                await asyncio.sleep(PAUSE_S)
+                continue
+            end = end_of(reply)
+            self.ends[end] += 1
+            if reply.is_success:
+                if end == ANSWERED:
+                    self.answered_at.append((began_s, time.monotonic(), text))
+                return
+            if end == "dead":
+                return
+            if end not in AGAIN_AFTER:
+                raise NotRecoveredError(f"{rid}: {reply.text}")
             await asyncio.sleep(PAUSE_S)
         raise NotRecoveredError(f"{rid} was neither answered nor dead after {PATIENCE_S:g} s")
 
@@ -193,23 +224,37 @@ class FaultySite:
             await api.put_stream(client, info["config"], is_new=False)
 
 
+def end_of(reply: httpx.Response) -> str:
+    """What became of a request: `answered`, or why not. Raises `NotRecoveredError` where nothing says why."""
+    body = reply.json()
+    if not reply.is_success:
+        return str(body["error"]["code"])
+    outcome, reason = body["tidegate"]["outcome"], body["tidegate"].get("reason", "")
+    if outcome == ANSWERED:
+        return ANSWERED
+    if not reason:
+        raise NotRecoveredError(f"{outcome} without a reason: {reply.text}")
+    return f"{outcome}, {reason}"
+
+
 @contextlib.asynccontextmanager
 async def faulty_site(state: Path, seed: int) -> AsyncIterator[FaultySite]:
     """The site at work and asked without a pause; on leaving every request has come to its one end, or it
     raises `NotRecoveredError`."""
     (state / "models" / "lm" / "target").mkdir(parents=True)
     shutil.copy(TOKENIZER, state / "models" / "lm" / "target" / "tokenizer.json")
-    async with Server("site1", state / "nats") as server, kept_up(server, state):
-        async with api.connect(server.nats, "site1") as client:
-            await declare_site(client, "site1", SITE_WORKERS)
-        host, port = server.url.removeprefix("nats://").split(":")
+    settings = settings_of(state, keep_port(HOST, state / "port"))
+    async with open_fleet(state, [settings.site]) as fleet, kept_up(fleet.sites[settings.site], state):
+        await declare_fleet(fleet, tuple(WORKERS.values()))
+        await keep_copy(fleet)
+        host, port = fleet.sites[settings.site].url.removeprefix("nats://").split(":")
         async with linked(host, int(port), seed=seed) as link:
-            site = FaultySite(state, server, link, keep_port(HOST, state / "port"), random.Random(seed))
+            site = FaultySite(settings, fleet, link, random.Random(seed))
             stop = asyncio.Event()
             try:
-                for role in ("stages", "gateway"):
+                for role in (HUB, "stages", "gateway"):
                     await site.start(role)
-                asking = [asyncio.create_task(site.ask_on(number, stop)) for number in range(ASKERS)]
+                asking = site.asking = [asyncio.create_task(site.ask_on(number, stop)) for number in range(ASKERS)]
                 try:
                     await site.until_answered("the start")
                     yield site
