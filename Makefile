@@ -70,4 +70,4 @@ test-vllm: vllm lm
 	@$(PIP) -e ".[edge,gateway,dev]" && touch $@
 
 clean:
-	@rm -rf .venv .venv-vllm .venv-presidio .models .images .tidegate bench.json
+	@rm -rf .venv .venv-vllm .venv-presidio .venv-litellm .models .images .tidegate bench.json

@@ -20,6 +20,7 @@ from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.full_stream import FULL_STREAM_ENTRIES
 from loadtests.bench.hub_calls import HUB_CALLS_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
+from loadtests.bench.litellm_entries import LITELLM_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
 from loadtests.bench.policy_vs_rego import POLICY_VS_REGO
@@ -131,5 +132,6 @@ ENTRIES: tuple[Entry, ...] = (
     *FULL_STREAM_ENTRIES,
     VERIFIER_ENTAILMENT,
     *HUB_CALLS_ENTRIES,
+    *LITELLM_ENTRIES,
     *vllm_entries.ENTRIES,
 )
