@@ -13,13 +13,12 @@ import msgspec
 from tidegate.schemas.clocks import VectorClock
 from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.replication import HeldDocument
-from tidegate.schemas.sync import AuthorMark, Collection, SignedOperation
-from tidegate.sync.reader import ABSENT, CollectionUnknownError, Pending, StoreReader, digest_on_disk
+from tidegate.schemas.sync import Collection, SignedOperation
+from tidegate.sync.reader import ABSENT, CollectionUnknownError, Pending, digest_on_disk
 from tidegate.sync.records import (
     NOT_HELD,
     DocumentDamagedError,
     Held,
-    OwnState,
     ReplicaRecord,
     document_of,
     pack_document,
@@ -29,26 +28,16 @@ from tidegate.sync.rules.merge import Version, join, rejoin
 from tidegate.sync.rules.merkle import DEPTH, EMPTY_TREE, Node, build, checksum_of, inner, key_of, leaf
 from tidegate.sync.rules.ownership import OperationStream
 from tidegate.sync.rules.replica import Replica
+from tidegate.sync.state_writer import StateWriter
 
 
-class StoreWriter(StoreReader):
+class StoreWriter(StateWriter):
     """One transaction of a store. It reads what it wrote, but for the tree, which is written by `finish`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
-        self._records: dict[str, ReplicaRecord] = {}
         self._changed: dict[str, set[str]] = {}
         self._advanced: set[str] = set()
-
-    def record(self, collection: str) -> ReplicaRecord:
-        """The state of a replica, as this transaction has it so far. Raises `CollectionUnknownError`."""
-        if collection not in self._records:
-            self._records[collection] = super().record(collection)
-        return self._records[collection]
-
-    def put_own(self, own: OwnState) -> None:
-        """Store who writes here, and how far it is."""
-        self._sql.execute("INSERT OR REPLACE INTO own VALUES (1, ?)", (msgspec.msgpack.encode(own),))
 
     def put_collection(self, collection: Collection) -> None:
         """Add a collection, or change its rules; what is held of it stays."""
@@ -58,18 +47,6 @@ class StoreWriter(StoreReader):
             record = ReplicaRecord(collection=collection)
         replica = msgspec.structs.replace(record.replica, is_sensitive=collection.is_sensitive)
         self.put_record(msgspec.structs.replace(record, collection=collection, replica=replica))
-
-    def put_record(self, record: ReplicaRecord) -> None:
-        """Store the state of a replica."""
-        self._records[record.collection.name] = record
-
-    def put_mark(self, scope: str, actor: str, mark: AuthorMark | None) -> None:
-        """Store the last known operation of an actor; None: nothing is known of it."""
-        if mark is None:
-            self._sql.execute("DELETE FROM marks WHERE scope = ? AND actor = ?", (scope, actor))
-        else:
-            row = (scope, actor, msgspec.msgpack.encode(mark))
-            self._sql.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", row)
 
     def put_fence(self, actor: str, reason: str) -> None:
         """Relay nothing more of this actor. The first reason stays."""
@@ -221,7 +198,7 @@ class StoreWriter(StoreReader):
         record = self.record(collection)
         for table in ("documents", "ranges", "chunks", "damages"):
             self._sql.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
-        self._sql.execute("DELETE FROM marks WHERE scope = ?", (collection,))
+        self.clear_marks(collection)
         self._changed.pop(collection, None)
         replica = Replica(state="revoked", generation=max(1, record.replica.generation))
         generation = self._next_generation(collection)
@@ -235,10 +212,8 @@ class StoreWriter(StoreReader):
         """Bring the tree up to date; the last step of every transaction."""
         for collection, keys in self._changed.items():
             self._update_tree(collection, keys)
-        for name, record in self._records.items():
-            self._sql.execute("INSERT OR REPLACE INTO replicas VALUES (?, ?)", (name, msgspec.msgpack.encode(record)))
         self._changed.clear()
-        self._records.clear()
+        super().finish()
 
     def _next_generation(self, collection: str) -> int:
         """All that one transaction changes is one generation."""
