@@ -17,13 +17,13 @@ from tidegate.schemas.replication import HeldDocuments, RelayOutcome, RelayRecei
 from tidegate.schemas.sync import AuthorMark, CollectionDelta, LogPosition, SignedOperation
 from tidegate.sync.apply import CHAIN, apply_version, checked_version, extend_chain, put_position
 from tidegate.sync.forgetting import forget_tombstones
-from tidegate.sync.reader import CollectionUnknownError, StoreReader
+from tidegate.sync.judging import ChainJudge
+from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import held_of
-from tidegate.sync.rules.clock import NOTHING, covers, is_ahead
-from tidegate.sync.rules.counters import judge, observe
+from tidegate.sync.rules.clock import NOTHING, covers
 from tidegate.sync.rules.merge import Version, version_of
-from tidegate.sync.rules.ownership import NotOwnedError, check_relay
-from tidegate.sync.signing import SignatureVerifier, UntrustedOperationError, check_signature
+from tidegate.sync.rules.ownership import check_relay
+from tidegate.sync.signing import SignatureVerifier, check_signature
 from tidegate.sync.store import ReplicaStore
 
 MOST_ATTEMPTS = 8
@@ -49,21 +49,6 @@ class LogWriter(Protocol):
         """The deltas behind a position, in order, of its epoch and of later ones; at most `limit`."""
 
 
-class _Judged(msgspec.Struct):
-    """The operations of a batch that are the next ones, by the log that each goes into, and why one is not."""
-
-    runs: list[tuple[str, list[SignedOperation]]]
-    taken: int = 0
-    outcome: RelayOutcome = "known"
-    reason: str = ""
-
-    def add(self, collection: str, signed: SignedOperation) -> None:
-        """One more; a run is what goes into one log before the next operation of the chain goes into another."""
-        if not self.runs or self.runs[-1][0] != collection:
-            self.runs.append((collection, []))
-        self.runs[-1][1].append(signed)
-
-
 class Relay:
     """Writes the logs of one tenant. `ahead_ms`: an operation from further ahead of the hub's time has to wait."""
 
@@ -73,7 +58,7 @@ class Relay:
         self._store = store
         self._log = log
         self._verifier = verifier
-        self._ahead_ms = ahead_ms
+        self._judge = ChainJudge(verifier, ahead_ms)
         self._lock = asyncio.Lock()  # one batch at a time: the index of the next delta depends on the one before
 
     async def recover(self) -> int:
@@ -174,7 +159,7 @@ class Relay:
         actor, relayed = versions[0].operation.dot.actor, 0
         for attempt in range(MOST_ATTEMPTS):
             with self._store.reading() as reader:
-                judged = self._judge(reader, site, list(zip(versions, operations, strict=True)), now_ms)
+                judged = self._judge.judge(reader, site, list(zip(versions, operations, strict=True)), now_ms)
             try:
                 relayed += await self._append_runs(judged.runs, now_ms)
                 break
@@ -188,50 +173,6 @@ class Relay:
         return RelayReceipt(
             actor=actor, outcome=outcome, taken=judged.taken, reason=judged.reason, mark=self.mark_of(actor)
         )
-
-    def _judge(
-        self, reader: StoreReader, site: str, batch: list[tuple[Version, SignedOperation]], now_ms: int
-    ) -> _Judged:
-        judged = _Judged([])
-        actor = batch[0][0].operation.dot.actor
-        mark = reader.mark(CHAIN, actor)
-        for version, signed in batch:
-            if version.operation.dot.actor != actor:
-                break
-            outcome, reason = self._judge_one(reader, site, (version, signed), mark, now_ms)
-            if outcome == "relayed":
-                mark = observe(mark, version)
-                judged.add(version.operation.collection, signed)
-            elif outcome != "known":
-                judged.outcome, judged.reason = outcome, reason
-                break
-            judged.taken += 1
-        return judged
-
-    def _judge_one(
-        self,
-        reader: StoreReader,
-        site: str,
-        sent: tuple[Version, SignedOperation],
-        mark: AuthorMark | None,
-        now_ms: int,
-    ) -> tuple[RelayOutcome, str]:
-        operation = sent[0].operation
-        if reason := reader.fence(operation.dot.actor):
-            return "fenced", reason
-        try:
-            check_signature(self._verifier, operation, sent[1], now_ms)
-            check_relay(reader.record(operation.collection).collection, operation, site)
-        except (UntrustedOperationError, NotOwnedError, CollectionUnknownError) as error:
-            return "refused", error.reason
-        judgement = judge(mark, sent[0])
-        if judgement == "hole":
-            return "hole", f"operations of {operation.dot.actor} before {operation.dot.counter} are missing"
-        if judgement in ("went-back", "forked"):
-            return "fenced", f"{operation.dot} of boot {operation.boot_id} {judgement}: a backup or a clone wrote it"
-        if judgement == "next" and is_ahead(operation.time, now_ms, self._ahead_ms):
-            return "ahead", f"{operation.dot} is of {operation.time.ms}, at the hub it is {now_ms} ms"
-        return ("known" if judgement == "duplicate" else "relayed"), ""
 
     async def _append_runs(self, runs: list[tuple[str, list[SignedOperation]]], now_ms: int) -> int:
         # In the order of the chain across collections: a crash in between leaves the first operations of it only.
