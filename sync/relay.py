@@ -6,7 +6,8 @@ fenced. Next: snapshots.py, what an empty site begins with; rules/counters.py.""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -27,6 +28,10 @@ from tidegate.sync.signing import SignatureVerifier, check_signature
 from tidegate.sync.store import ReplicaStore
 
 MOST_ATTEMPTS = 8
+PART = 100
+"""So many operations are stored at once, and applied at once while the next ones are stored."""
+Run = tuple[str, Sequence[SignedOperation]]
+"""Operations that go into the log of one collection behind each other."""
 
 
 class LogConflictError(TidegateError):
@@ -47,6 +52,31 @@ class LogWriter(Protocol):
 
     async def read(self, collection: str, after: LogPosition, limit: int) -> tuple[CollectionDelta, ...]:
         """The deltas behind a position, in order, of its epoch and of later ones; at most `limit`."""
+
+
+class _Applying:
+    """One thing that is done in a thread meanwhile; left when it has ended, whatever else failed or was cancelled."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])  # a thread cannot be cancelled, and holds the store
+            self._task.exception()  # what failed beside it is raised; this comes again when the log is read
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Do it. The one before has ended."""
+        self._task = asyncio.create_task(asyncio.to_thread(work))
+
+    async def end(self) -> None:
+        """Return when it is done, if there is one. Raises what it raised."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+            self._task = None
 
 
 class Relay:
@@ -115,8 +145,7 @@ class Relay:
                         if not _is_known(reader, version, floor):
                             lost.append((version, signed))
             lost.sort(key=lambda each: each[0].operation.dot)
-            await self._append(offered.collection, [signed for _, signed in lost], now_ms)
-            return len(lost)
+            return await self._append_runs([(offered.collection, [signed for _, signed in lost])], now_ms)
 
     async def begin_epoch(self, collection: str, above: int, stable: VectorClock = NOTHING) -> LogPosition:
         """Go on with an empty log, in an epoch that no site knows: `above` is the last one that any reported.
@@ -174,18 +203,37 @@ class Relay:
             actor=actor, outcome=outcome, taken=judged.taken, reason=judged.reason, mark=self.mark_of(actor)
         )
 
-    async def _append_runs(self, runs: list[tuple[str, list[SignedOperation]]], now_ms: int) -> int:
-        # In the order of the chain across collections: a crash in between leaves the first operations of it only.
-        for collection, operations in runs:
-            await self._append(collection, operations, now_ms)
+    async def _append_runs(self, runs: Sequence[Run], now_ms: int) -> int:
+        """Append in the order of the chain across collections: a crash in between leaves the first operations of it
+        only. While the log stores one part, the one before it is applied here; both have ended when this does.
+
+        What is stored and was not applied, where this raises, is applied once the log is read again.
+        """
+        applying = _Applying()
+        ends: dict[str, LogPosition] = {}
+        async with applying:
+            for collection, operations in _parts_of(runs):
+                deltas = self._number(collection, operations, ends, now_ms)
+                try:
+                    await self._log.append(deltas)
+                except LogConflictError:
+                    await applying.end()
+                    await self._recover(collection)
+                    raise
+                await applying.end()
+                applying.begin(functools.partial(self._apply, collection, deltas))
+            await applying.end()
         return sum(len(operations) for _, operations in runs)
 
-    async def _append(self, collection: str, operations: Sequence[SignedOperation], now_ms: int) -> None:
-        if not operations:
-            return
+    def _number(
+        self, collection: str, operations: Sequence[SignedOperation], ends: dict[str, LogPosition], now_ms: int
+    ) -> list[CollectionDelta]:
+        """The entries of the log that operations become. `ends` is where logs end whose last entries are not applied
+        yet, and is moved on."""
         record = self._store.record(collection)
-        end = record.replica.position or LogPosition(1)
-        deltas = [
+        end = ends.get(collection) or record.replica.position or LogPosition(1)
+        ends[collection] = LogPosition(end.epoch, end.index + len(operations))
+        return [
             CollectionDelta(
                 tenant=record.collection.tenant,
                 collection=collection,
@@ -195,12 +243,6 @@ class Relay:
             )
             for index, signed in enumerate(operations, end.index + 1)
         ]
-        try:
-            await self._log.append(deltas)
-        except LogConflictError:
-            await self._recover(collection)
-            raise
-        self._apply(collection, deltas)
 
     def _apply(self, collection: str, deltas: Sequence[CollectionDelta]) -> None:
         with self._store.writing() as writer:
@@ -222,6 +264,12 @@ class Relay:
                 return applied
             self._apply(collection, deltas)
             applied += len(deltas)
+
+
+def _parts_of(runs: Sequence[Run]) -> Iterator[Run]:
+    for collection, operations in runs:
+        for first in range(0, len(operations), PART):
+            yield collection, operations[first : first + PART]
 
 
 def _is_known(reader: StoreReader, version: Version, floor: VectorClock) -> bool:

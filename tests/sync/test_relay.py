@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.sync_parts import NOTICES, NOW, RING, Hub, Keys, Site, make_hub, make_site, text
-from tidegate.schemas import Collection, HeldDocuments, LogPosition, RelayReceipt, SignedOperation
+from tests.support.sync_parts import NOTICES, NOW, RING, Hub, Keys, MemoryLog, Site, make_hub, make_site, text
+from tidegate.schemas import Collection, CollectionDelta, HeldDocuments, LogPosition, RelayReceipt, SignedOperation
+from tidegate.sync import relay
 from tidegate.sync.author import Author
 from tidegate.sync.records import document_of
 from tidegate.sync.relay import LogConflictError, Relay
@@ -112,15 +115,19 @@ def test_two_relays_on_one_log_number_it_without_a_hole(hub: Hub, site: Site, tm
     other = Relay(other_store, hub.log, RING)
     for number in range(4):
         site.author.write("notices", f"d{number}", text("x"), NOW)
-        relay = (hub.relay, other)[number % 2]
-        assert asyncio.run(relay.take("site1", outbox(site), NOW)).outcome == "relayed"
+        turn = (hub.relay, other)[number % 2]
+        assert asyncio.run(turn.take("site1", outbox(site), NOW)).outcome == "relayed"
     assert log(hub) == [f"site1@1:{number}" for number in range(1, 5)]
     assert asyncio.run(hub.relay.recover()) == 1, "the last, which the other wrote"
     assert hub.store.record("notices").checksum == other_store.record("notices").checksum
 
 
+@pytest.mark.parametrize("part", [1, 2, 100])
 @pytest.mark.parametrize("stored", range(4))
-def test_a_hub_that_died_behind_the_log_goes_on_from_the_log(hub: Hub, site: Site, stored: int) -> None:
+def test_a_hub_that_died_behind_the_log_goes_on_from_the_log(
+    hub: Hub, site: Site, monkeypatch: pytest.MonkeyPatch, stored: int, part: int
+) -> None:
+    monkeypatch.setattr(relay, "PART", part)
     for number in range(3):
         site.author.write("notices", f"d{number}", text("x"), NOW)
     hub.log.crash_after = stored
@@ -128,13 +135,74 @@ def test_a_hub_that_died_behind_the_log_goes_on_from_the_log(hub: Hub, site: Sit
         with pytest.raises(ConnectionError):
             take(hub, outbox(site))
     hub.log.crash_after = None
+    applied = 3 if stored == 3 else stored // part * part
     hub.store.close()
     again = Hub(hub.path, hub.log, hub.blobs, boot=1)
-    assert asyncio.run(again.relay.recover()) == (stored if stored < 3 else 0)
+    assert asyncio.run(again.relay.recover()) == stored - applied
     receipt = take(again, outbox(site))
     assert receipt.taken == 3
     assert log(again) == ["site1@1:1", "site1@1:2", "site1@1:3"]
     assert again.store.record("notices").checksum.digest == site.checksum()
+
+
+class BusyVerifier:
+    """Checks for as long, where it is asked in a thread, as the log does not store what comes next."""
+
+    def __init__(self) -> None:
+        self.went_on = threading.Event()
+
+    def is_signed(self, author: str, key_id: str, signed: SignedOperation, at_ms: int) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            assert self.went_on.wait(5.0), "nothing was stored meanwhile"
+        return RING.is_signed(author, key_id, signed, at_ms)
+
+
+class WatchedLog(MemoryLog):
+    """Says when a second part is to be stored, and does not store it where it is to fail."""
+
+    def __init__(self, went_on: threading.Event, fault: Exception | None = None) -> None:
+        super().__init__()
+        self._went_on = went_on
+        self._fault = fault
+
+    async def append(self, deltas: Sequence[CollectionDelta]) -> None:
+        if deltas[0].position.index > 1:
+            self._went_on.set()
+            if self._fault is not None:
+                raise self._fault
+        await super().append(deltas)
+
+
+def test_a_part_is_stored_while_the_one_before_it_is_applied(
+    hub: Hub, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PART", 2)
+    for number in range(4):
+        site.author.write("notices", f"d{number}", text("x"), NOW)
+    verifier = BusyVerifier()
+    busy = Relay(hub.store, WatchedLog(verifier.went_on), verifier)
+    assert asyncio.run(busy.take("site1", outbox(site), NOW)).taken == 4
+    assert hub.store.record("notices").replica.position == LogPosition(1, 4)
+
+
+def test_what_is_being_applied_is_whole_where_the_log_fails_meanwhile(
+    hub: Hub, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PART", 2)
+    for number in range(4):
+        site.author.write("notices", f"d{number}", text("x"), NOW)
+    verifier = BusyVerifier()
+    failing = WatchedLog(verifier.went_on, ConnectionError("the server is gone"))
+
+    async def fail() -> LogPosition | None:
+        with pytest.raises(ConnectionError):
+            await Relay(hub.store, failing, verifier).take("site1", outbox(site), NOW)
+        return hub.store.record("notices").replica.position
+
+    assert asyncio.run(fail()) == LogPosition(1, 2)
+    hub.log.deltas = failing.deltas
+    assert take(hub, outbox(site)).taken == 4
+    assert log(hub) == [f"site1@1:{number}" for number in range(1, 5)]
 
 
 def test_the_hub_s_own_edits_go_the_same_way(hub: Hub) -> None:
