@@ -25,12 +25,9 @@ from tidegate.sync.records import (
     held_of,
     unpack_document,
 )
-from tidegate.sync.rules.merkle import DEPTH, EMPTY, EMPTY_TREE, FAN_OUT, Node, in_detail
+from tidegate.sync.rules.merkle import ABSENT, DEPTH, EMPTY, EMPTY_TREE, FAN_OUT, NODE_BYTES, Node, in_detail
 from tidegate.sync.rules.ownership import OperationStream
 
-NODE_BYTES = 32
-ABSENT = bytes(NODE_BYTES)
-"""Stands for the digest of an empty part: no sha256 that anybody has seen."""
 SHARED_STREAMS: tuple[OperationStream, ...] = ("EDITS", "CORPUS")
 """The streams of operations that the hub's log is to have."""
 
@@ -222,14 +219,17 @@ class StoreReader:
         )
         return dict(rows.fetchall())
 
-    def parts(self, collection: str, range: str) -> list[bytes]:
-        """The digests of the parts of an inner range; `EMPTY` for each that holds nothing."""
+    def packed_parts(self, collection: str, range: str) -> bytes:
+        """The digests of the parts of an inner range behind each other; `ABSENT` for each that holds nothing."""
         row = self._sql.execute(
             "SELECT parts FROM ranges WHERE collection = ? AND range = ?", (collection, range)
         ).fetchone()
-        if row is None:
-            return [EMPTY] * FAN_OUT
-        cut = (row[0][start : start + NODE_BYTES] for start in range_starts())
+        return row[0] if row else ABSENT * FAN_OUT
+
+    def parts(self, collection: str, range: str) -> list[bytes]:
+        """The digests of the parts of an inner range; `EMPTY` for each that holds nothing."""
+        packed = self.packed_parts(collection, range)
+        cut = (packed[start : start + NODE_BYTES] for start in range_starts())
         return [EMPTY if each == ABSENT else each for each in cut]
 
     def leaf_documents(self, collection: str, key: str) -> dict[str, bytes]:

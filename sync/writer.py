@@ -14,7 +14,7 @@ from tidegate.schemas.clocks import VectorClock
 from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.replication import HeldDocument
 from tidegate.schemas.sync import Collection, SignedOperation
-from tidegate.sync.reader import ABSENT, CollectionUnknownError, Pending, digest_on_disk
+from tidegate.sync.reader import CollectionUnknownError, Pending, digest_on_disk
 from tidegate.sync.records import (
     NOT_HELD,
     DocumentDamagedError,
@@ -25,7 +25,17 @@ from tidegate.sync.records import (
 )
 from tidegate.sync.rules.clock import NOTHING, compare
 from tidegate.sync.rules.merge import Version, join, rejoin
-from tidegate.sync.rules.merkle import DEPTH, EMPTY_TREE, Node, build, checksum_of, inner, key_of, leaf
+from tidegate.sync.rules.merkle import (
+    ABSENT,
+    DEPTH,
+    NODE_BYTES,
+    Node,
+    build,
+    checksum_of,
+    inner_digest,
+    key_of,
+    leaf,
+)
 from tidegate.sync.rules.ownership import OperationStream
 from tidegate.sync.rules.replica import Replica
 from tidegate.sync.state_writer import StateWriter
@@ -224,25 +234,27 @@ class StoreWriter(StateWriter):
         return self.record(collection).generation
 
     def _update_tree(self, collection: str, keys: Iterable[str]) -> None:
-        level = {key: leaf(self.leaf_documents(collection, key)) for key in keys}
+        level = {key: leaf(self.leaf_documents(collection, key)).digest for key in keys}
         for length in range(DEPTH - 1, -1, -1):
-            above: dict[str, dict[int, Node]] = {}
-            for key, node in level.items():
-                above.setdefault(key[:length], {})[int(key[length], 16)] = node
-            level = {key: self._update_parts(collection, key, nodes) for key, nodes in above.items()}
-        self._put_root(collection, level[""].digest)
+            above: dict[str, dict[int, bytes]] = {}
+            for key, digest in level.items():
+                above.setdefault(key[:length], {})[int(key[length], 16)] = digest
+            level = {key: self._update_parts(collection, key, digests) for key, digests in above.items()}
+        self._put_root(collection, level[""])
 
-    def _update_parts(self, collection: str, key: str, nodes: Mapping[int, Node]) -> Node:
-        parts = [nodes.get(part, Node(digest)) for part, digest in enumerate(self.parts(collection, key))]
-        node = inner(tuple(parts))
-        self._put_parts(collection, key, node)
-        return node if node.digest else EMPTY_TREE
+    def _update_parts(self, collection: str, key: str, digests: Mapping[int, bytes]) -> bytes:
+        """Replace some parts of a range; its digest afterwards."""
+        packed = bytearray(self.packed_parts(collection, key))
+        for part, digest in digests.items():
+            packed[part * NODE_BYTES : (part + 1) * NODE_BYTES] = digest or ABSENT
+        found = inner_digest(packed)
+        self._put_parts(collection, key, packed if found else b"")
+        return found
 
-    def _put_parts(self, collection: str, key: str, node: Node) -> None:
-        if not node.digest:
+    def _put_parts(self, collection: str, key: str, packed: bytes | bytearray) -> None:
+        if not packed:
             self._sql.execute("DELETE FROM ranges WHERE collection = ? AND range = ?", (collection, key))
             return
-        packed = b"".join(part.digest or ABSENT for part in node.parts)
         self._sql.execute("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?)", (collection, key, packed))
 
     def _put_root(self, collection: str, digest: bytes) -> None:
@@ -252,6 +264,6 @@ class StoreWriter(StateWriter):
         if not key:
             self._put_root(collection, node.digest)
         if node.parts:
-            self._put_parts(collection, key, node)
+            self._put_parts(collection, key, b"".join(part.digest or ABSENT for part in node.parts))
             for part, child in enumerate(node.parts):
                 self._write_node(collection, f"{key}{part:x}", child)

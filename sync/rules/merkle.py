@@ -18,6 +18,9 @@ DEPTH = 4
 DIGEST_BYTES = 16
 EMPTY = b""
 """The digest of a range without documents."""
+NODE_BYTES = 32
+ABSENT = bytes(NODE_BYTES)
+"""Stands for the digest of an empty part: no sha256 that anybody has seen."""
 CHECKSUM_BYTES = 32
 
 
@@ -157,8 +160,15 @@ def inner(parts: tuple[Node, ...]) -> Node:
     """A range of these `FAN_OUT` parts, of which the digests alone are looked at."""
     if not any(part.digest for part in parts):
         return EMPTY_TREE
+    return Node(inner_digest(b"".join(part.digest or ABSENT for part in parts)), parts)
+
+
+def inner_digest(parts: bytes | bytearray) -> bytes:
+    """The digest of a range, by those of its `FAN_OUT` parts behind each other; `ABSENT` stands for an empty one."""
+    if not any(parts):
+        return EMPTY
     # Fixed lengths and a prefix per level: no leaf can be taken for an inner node (RFC 6962, 2.1)
-    return Node(sha256(b"node" + b"".join(part.digest or bytes(32) for part in parts)).digest(), parts)
+    return sha256(b"node" + parts).digest()
 
 
 def _update(node: Node, key: str, document_id: str, digest: bytes | None) -> Node:
