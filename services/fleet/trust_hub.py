@@ -35,7 +35,7 @@ from tidegate.sync.shells.repository_link import RepositoryUploader, Stores
 from tidegate.sync.shells.site_grants import GrantPorts, SiteGrants
 from tidegate.sync.shells.snapshot_link import RepositorySnapshots
 from tidegate.sync.trust.allowed import CODE, AllowedDigests
-from tidegate.sync.trust.authors import KeyringVerifier
+from tidegate.sync.trust.authors import KeyringVerifier, ProvenSignatures
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 from tidegate.sync.trust.repository import Repository
 from tidegate.sync.trust.site_records import SiteRecord, SiteRecords
@@ -65,8 +65,9 @@ class HubTrust:
         allowed.allow({CODE: running_code()})
         keys = LiveKeys(paths.keys, HUB, passphrase_in_environment)
         self.gate = RecordedLeases(self._records)
-        self.signer = LiveAuthor(keys, wall_ms)
-        self.verifier = KeyringVerifier(keys.keyring)
+        proven = ProvenSignatures()
+        self.signer = LiveAuthor(keys, wall_ms, proven)
+        self.verifier = KeyringVerifier(keys.keyring, proven)
         repository = Repository(paths.repository)
         uploader = RepositoryUploader(repository, open_stores(bus), settings.tenants)
         self.repository = HubRepository(repository, keys, uploader, wall_ms)

@@ -35,7 +35,7 @@ from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import TargetSnapshots
 from tidegate.sync.shells.switch_sync import SwitchPorts, SwitchSync
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
-from tidegate.sync.trust.authors import KeyringVerifier
+from tidegate.sync.trust.authors import KeyringVerifier, ProvenSignatures
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.identity import IdentityFile
@@ -76,14 +76,15 @@ class SiteTrust:
         file = IdentityFile(paths.trust)
         self.identity = file.load()
         keys = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
-        self.signer = LiveAuthor(keys, wall_ms)
+        proven = ProvenSignatures()
+        self.signer = LiveAuthor(keys, wall_ms, proven)
         stores = open_stores(bus)
         self._source = ObjectSource(stores, settings.tenants)
         self.client = RepositoryClient(paths.trust, self._source)
         self._holdings = Holdings(paths.trust, self.client.blobs, lambda: [self._measures.digest(self._models)])
         self.artefacts = ArtefactSync(self._artefact_ports(stores, ports), keys.keyring())
         self.switches = SwitchSync(self._switch_ports(stores, paths.trust))
-        self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
+        self.verifier = KeyringVerifier(lambda: self.artefacts.keyring, proven)
         self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))
         self.rotation = SiteKeyRotation(self._rotation_ports(bus, file, keys), self.attester.renew_soon)
         self.downlink = DownlinkFollower(

@@ -21,6 +21,25 @@ MOST_PROVEN = 8192
 """So many good signatures are remembered: of those that are on their way at once, in some MB."""
 
 
+class ProvenSignatures:
+    """Signatures that are known to be good, the last 8 192 of them: those that were computed here, and those that this
+    process made. Several threads may use it."""
+
+    def __init__(self) -> None:
+        self._proven: LRUCache[tuple[bytes, bytes, bytes], bool] = LRUCache(MOST_PROVEN)
+        self._lock = threading.Lock()
+
+    def has(self, public: bytes, signed: SignedOperation) -> bool:
+        """Whether it is known that this key, by its bytes, signed this operation."""
+        with self._lock:
+            return self._proven.get(_proof(public, signed), False)
+
+    def note(self, public: bytes, signed: SignedOperation) -> None:
+        """Remember that it did."""
+        with self._lock:
+            self._proven[_proof(public, signed)] = True
+
+
 class AuthorSigner:
     """Signs as one author key; see `signing.Signer`."""
 
@@ -40,24 +59,24 @@ class KeyringVerifier:
     looks at an operation when it comes, on whichever way, when it is judged, and when it is applied.
     """
 
-    def __init__(self, keyring: Callable[[], Keyring]) -> None:
+    def __init__(self, keyring: Callable[[], Keyring], proven: ProvenSignatures | None = None) -> None:
+        """`proven` is given where somebody else knows of good signatures too."""
         self._keyring = keyring
-        self._proven: LRUCache[tuple[bytes, bytes, bytes], bool] = LRUCache(MOST_PROVEN)
-        self._lock = threading.Lock()  # followers check in threads
+        self._proven = proven or ProvenSignatures()
 
     def is_signed(self, author: str, key_id: str, signed: SignedOperation, at_ms: int) -> bool:
         """Whether an author key of `author` signed it, which was good at `at_ms`; at 0: which ever was."""
         ring = self._keyring()
         try:
             key = ring.find(key_id, "author", author, at_ms)
-            # By the bytes of the key, not its id, and with the signature apart: no two checks have one entry.
-            proof = (key.public, signed.signature, sha256(signed.payload).digest())
-            with self._lock:
-                is_proven = self._proven.get(proof, False)
-            if not is_proven:
+            if not self._proven.has(key.public, signed):
                 ring.check(key, PURPOSE, signed.payload, signed.signature)
-                with self._lock:
-                    self._proven[proof] = True
+                self._proven.note(key.public, signed)
         except TrustError:
             return False
         return True
+
+
+def _proof(public: bytes, signed: SignedOperation) -> tuple[bytes, bytes, bytes]:
+    """By the bytes of the key, not its id, and with the signature apart: no two checks have one proof."""
+    return public, signed.signature, sha256(signed.payload).digest()

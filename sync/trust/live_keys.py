@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 from securesystemslib.signer import CryptoSigner
 
+from tidegate.schemas.sync import SignedOperation
 from tidegate.schemas.trust import KeyRegister, KeyRole, TrustedKey
-from tidegate.sync.trust.authors import AuthorSigner
+from tidegate.sync.trust.authors import AuthorSigner, ProvenSignatures
 from tidegate.sync.trust.faults import UnknownKeyError
 from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.keys import REGISTER, KeyStore, Passphrases, no_passphrase
@@ -95,11 +96,14 @@ class _NamesSigner(msgspec.Struct, frozen=True):
 
 class LiveAuthor:
     """Signs operations as an owner's author; see `signing.Signer`. `key_id` is the newest key at that moment; the key
-    that an operation names signs it, so that an exchange in the middle of an edit spoils nothing."""
+    that an operation names signs it, so that an exchange in the middle of an edit spoils nothing. What it signs is
+    `proven`, so that nobody of this process computes it again when it comes back from the hub."""
 
-    def __init__(self, keys: LiveKeys, now_ms: Callable[[], int]) -> None:
+    def __init__(self, keys: LiveKeys, now_ms: Callable[[], int], proven: ProvenSignatures | None = None) -> None:
         """Raises what `LiveKeys.newest` raises."""
         self._keys = keys
+        self._proven = proven or ProvenSignatures()
+        self._publics: dict[str, bytes] = {}
         self._now_ms = now_ms
         self._signers: dict[str, AuthorSigner] = {}
         self.key_id  # noqa: B018 - a domain without a key is found out when it starts
@@ -110,6 +114,7 @@ class LiveAuthor:
         signer = self._keys.newest("author", self._now_ms())
         key_id: str = signer.public_key.keyid
         if key_id not in self._signers:
+            self._publics |= {key.key_id: key.public for key in self._keys.register().keys}
             self._signers[key_id] = AuthorSigner(signer)
         return key_id
 
@@ -118,4 +123,6 @@ class LiveAuthor:
         named = msgspec.msgpack.decode(payload, type=_NamesSigner).signer
         if named not in self._signers:
             raise UnknownKeyError(f"the operation names {named}, which is no key of its author here")
-        return self._signers[named].sign(payload)
+        signature = self._signers[named].sign(payload)
+        self._proven.note(self._publics[named], SignedOperation(payload=payload, signature=signature))
+        return signature

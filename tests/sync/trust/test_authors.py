@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner
 
 from tests.support.sync_samples import OPERATION
-from tidegate.schemas import SignedOperation, encode, replace
+from tidegate.schemas import SignedOperation, decode, encode, replace
+from tidegate.schemas.sync import DocumentOperation
 from tidegate.schemas.trust import TrustedKey
-from tidegate.sync.trust.authors import PURPOSE, AuthorSigner, KeyringVerifier
+from tidegate.sync.trust.authors import PURPOSE, AuthorSigner, KeyringVerifier, ProvenSignatures
 from tidegate.sync.trust.keyring import Keyring, sign_bytes
 from tidegate.sync.trust.keys import KeyStore
+from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 
 NOW = 1_790_000_000_000
 
@@ -102,6 +104,26 @@ def test_a_signature_is_computed_once_and_its_key_is_judged_each_time(store: Key
     assert not verifier.is_signed("site2", key.key_id, signed, NOW), "another's"
     store.revoke(key.key_id, NOW + 1000, "left the firm")
     assert not verifier.is_signed("site1", key.key_id, signed, NOW + 1000)
+
+
+def test_what_this_process_signed_is_not_computed_again_and_what_it_did_not_sign_is(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    proven = ProvenSignatures()
+    author = LiveAuthor(LiveKeys(tmp_path, "site1"), lambda: NOW, proven)
+    verifier = KeyringVerifier(lambda: CountedKeyring.of(store.register()), proven)
+    payload = encode(replace(OPERATION, signer=author.key_id))
+    signed, before = SignedOperation(payload=payload, signature=author.sign(payload)), CountedKeyring.computed
+    assert verifier.is_signed("site1", author.key_id, signed, NOW)
+    assert CountedKeyring.computed == before
+    assert not verifier.is_signed("site1", author.key_id, replace(signed, payload=payload + b"x"), NOW)
+    assert CountedKeyring.computed == before + 1
+    store.revoke(author.key_id, NOW + 1000, "left the firm")
+    assert not verifier.is_signed("site1", signed_key(signed), signed, NOW + 1000)
+
+
+def signed_key(signed: SignedOperation) -> str:
+    return decode(signed.payload, DocumentOperation).signer
 
 
 @given(at=st.integers(min_value=0), bit=st.integers(0, 7), is_payload=st.booleans(), cut=st.integers(0, 8))
