@@ -5,12 +5,12 @@ acknowledges and loses is sent again, past the stream. Next: edits_intake.py, th
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.schemas.errors import RejectError
+from tidegate.brokers.jetstream.publisher import GIVE_UP_S, OutgoingMessage
+from tidegate.schemas.errors import RejectError, TidegateError
 from tidegate.schemas.following import MOST_OPERATIONS, SendOperations
 from tidegate.schemas.message import encode
 from tidegate.schemas.replication import RelayReceipt
@@ -57,7 +57,9 @@ class SiteOutbox:
                 entries = reader.pending(BATCH, ("EDITS",), after=self._published)
             if not entries:
                 return published
-            await asyncio.gather(*(self._publish_one(entry) for entry in entries))
+            for outcome in await self._bus.publisher.append_all([self._outgoing(each) for each in entries], GIVE_UP_S):
+                if isinstance(outcome, TidegateError):
+                    raise outcome
             self._published = entries[-1].sequence
             published += len(entries)
 
@@ -130,12 +132,12 @@ class SiteOutbox:
         self._faults.note(f"{self._tenant}", RejectError(reason), "outbox")
         return False
 
-    async def _publish_one(self, entry: Pending) -> None:
+    def _outgoing(self, entry: Pending) -> OutgoingMessage:
         operation = version_of(entry.operation).operation
         subject = edits_of(self._site, self._tenant, entry.collection, operation.document_id)
         # By the site's key: at the hub the edits of all sites are in one stream, and none may keep out another's.
         id = self._bus.ids.of(f"{self._tenant}.{operation.dot}")  # noqa: A001 - as the header is called
-        await self._bus.publisher.store(subject, encode(entry.operation), {"Nats-Msg-Id": id})
+        return OutgoingMessage(subject, encode(entry.operation), {"Nats-Msg-Id": id})
 
 
 def _fitting(entries: Sequence[Pending]) -> Sequence[Pending]:
