@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -123,6 +123,18 @@ class Inbox(Protocol):
 
     def put(self, delivery: Delivery) -> None:
         """Have `next` return this one, too, in turn with what comes by itself."""
+
+
+SettleOnArrival = Callable[[Delivery], Awaitable[None] | None]
+"""What to await where it knows the outcome of a delivery that comes, or who will give it one; else None."""
+
+
+@runtime_checkable
+class ArrivalInbox(Inbox, Protocol):
+    """An inbox that can tell of a delivery before it waits to be taken."""
+
+    def on_arrival(self, settle: SettleOnArrival) -> None:
+        """Ask `settle` of each delivery that comes from now on; what it takes is not returned by `next`."""
 
 
 class Broker(Protocol):

@@ -45,7 +45,9 @@ class HandedDelivery:
         self.is_done = False
         """Whether it was acknowledged, and so every other delivery of it can be."""
         self.met: Delivery | None = None
-        self._is_known = asyncio.Event()
+        self._is_kept = False
+        self._is_known: asyncio.Event | None = None
+        """Made by who waits: mostly it is known by then."""
 
     @property
     def data(self) -> bytes:
@@ -55,16 +57,20 @@ class HandedDelivery:
     def keep(self, position: str) -> None:
         """It is stored, there."""
         self.position = position
-        self._is_known.set()
+        self._is_kept = True
+        self._wake_waiters()
 
     def withdraw(self) -> None:
         """It is not stored, or not by this one's words: whoever works on it works for nothing."""
         self.is_withdrawn = True
-        self._is_known.set()
+        self._wake_waiters()
 
     async def stored(self) -> str:
         """See `Delivery`."""
-        await self._is_known.wait()
+        if not self._is_kept and not self.is_withdrawn:
+            if self._is_known is None:
+                self._is_known = asyncio.Event()
+            await self._is_known.wait()
         if self.is_withdrawn:
             raise DeliveryWithdrawnError(f"{self.subject} was not stored as it was handed over")
         return self.position
@@ -93,6 +99,10 @@ class HandedDelivery:
         """See `Delivery`."""
         if self.met is not None:
             await self.met.keep_alive()
+
+    def _wake_waiters(self) -> None:
+        if self._is_known is not None:
+            self._is_known.set()
 
     async def _end_by(self, end: End) -> None:
         if self.is_withdrawn:

@@ -6,9 +6,9 @@ costs no second try, and that whatever goes wrong ends as it would have without:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 
-from tidegate.brokers.base import COPIED, Broker, Delivery, Inbox, StoreOutcome
+from tidegate.brokers.base import COPIED, ArrivalInbox, Broker, Delivery, Inbox, StoreOutcome
 from tidegate.brokers.handed import HandedDelivery
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Message
@@ -18,18 +18,29 @@ ENDED_KEPT = 1024
 """How many messages a stage remembers that it was handed and has ended: more than the server lets wait for it at once.
 One that is forgotten is worked on again, and stores nothing twice."""
 
+MOST_IN_HAND = 4
+"""How many messages a stage has in hand at once. With more it is busy, and a message waits for the stage, not for the
+server: then what handing over costs buys nothing."""
+
 
 class HandOverInbox:
     """The deliveries of a stage, those handed over among them, and each message once."""
 
     def __init__(self, stage: Stage, inbox: Inbox) -> None:
-        self._stage = stage
         self._inbox = inbox
         self._is_open = True
         self._held: dict[str, HandedDelivery] = {}
         """By id, what has no outcome yet."""
         self._ended: dict[str, HandedDelivery] = {}
         """By id, what has one that holds for a delivery of the server's that is still to come; the oldest first."""
+        self._most = min(stage.concurrency, MOST_IN_HAND)
+        if isinstance(inbox, ArrivalInbox):
+            inbox.on_arrival(self._settle_known)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the stage may be handed one more."""
+        return len(self._held) < self._most
 
     def put(self, delivery: Delivery) -> None:
         """See `Inbox`."""
@@ -39,7 +50,7 @@ class HandOverInbox:
         """Hand over a message that the stage reads; None where it has it, has had it, or has its hands full: then the
         server delivers it in its turn."""
         name = headers["Nats-Msg-Id"]
-        if name in self._held or name in self._ended or len(self._held) >= self._stage.concurrency:
+        if not self.has_room or name in self._held or name in self._ended:
             return None
         delivery = self._held[name] = HandedDelivery(message, subject, headers, self._on_end)
         self._inbox.put(delivery)
@@ -81,6 +92,11 @@ class HandOverInbox:
         self._is_open = False
         self._held = {name: handed for name, handed in self._held.items() if handed.has_begun}
 
+    def _settle_known(self, delivery: Delivery) -> Awaitable[None] | None:
+        """See `ArrivalInbox`. What is not begun yet is begun by the delivery that comes: `next` sees to it."""
+        known = self._find_known(delivery)
+        return self._meet(known, delivery) if known is not None and known.has_begun else None
+
     def _find_known(self, delivery: Delivery) -> HandedDelivery | None:
         handed = self._held.get(delivery.id) or self._ended.get(delivery.id)
         is_its = handed is not None and handed.subject == delivery.subject and COPIED not in delivery.headers
@@ -112,7 +128,7 @@ class HandOver:
 
         Their outputs are not stored before the message is, and never where it is not.
         """
-        readers = self._readers.get(type(message))
+        readers = [inbox for inbox in self._readers.get(type(message), ()) if inbox.has_room]
         if not readers:
             return await self._broker.publish(message, id=id, headers=headers)
         subject = subject_of(message, self.domain)

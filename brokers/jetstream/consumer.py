@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import msgspec
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import Delivery, TopologyMissingError, UnreachableError
+from tidegate.brokers.base import Delivery, SettleOnArrival, TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
 from tidegate.brokers.jetstream.publisher import JetStreamFault
 
@@ -105,6 +105,7 @@ class StandingPull:
     """
 
     def __init__(self, link: Link, stream: str, durable: str, batch: int, on_ready: Callable[[], None]) -> None:
+        self.settle: SettleOnArrival = lambda _: None
         self.ready: deque[JetStreamDelivery] = deque()
         self.missing: TopologyMissingError | None = None
         self._link = link
@@ -164,7 +165,13 @@ class StandingPull:
             await self._receive_status(msg)
             return
         self._outstanding = max(0, self._outstanding - 1)
-        self.ready.append(JetStreamDelivery(self._link, msg))
+        delivery = JetStreamDelivery(self._link, msg)
+        settling = self.settle(delivery)
+        if settling is not None:
+            await settling
+            await self.top_up()
+            return
+        self.ready.append(delivery)
         self._on_ready()
 
     async def _receive_status(self, msg: Msg) -> None:
@@ -230,6 +237,11 @@ class JetStreamInbox:
         """See `Inbox`."""
         self._put.append(delivery)
         self._wake()
+
+    def on_arrival(self, settle: SettleOnArrival) -> None:
+        """See `ArrivalInbox`."""
+        for pull in self._pulls:
+            pull.settle = settle
 
     async def next(self, wait_s: float = 0.2) -> Delivery | None:
         """The next delivery, or None. Raises `TopologyMissingError` when a consumer was deleted."""

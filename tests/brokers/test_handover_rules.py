@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.handed_chain import MIDDLE, screened
-from tidegate.brokers.base import COPIED, Delivery
+from tidegate.brokers.base import COPIED, Delivery, SettleOnArrival
 from tidegate.brokers.handed import HandedDelivery
-from tidegate.brokers.handover import ENDED_KEPT, HandOverInbox
+from tidegate.brokers.handover import ENDED_KEPT, MOST_IN_HAND, HandOverInbox
 
 RIDS = ("a", "b")
 EVENTS = st.tuples(
@@ -61,15 +62,37 @@ class Queue:
     def put(self, delivery: Delivery) -> None:
         self.waiting.append(delivery)
 
+    async def arrive(self, delivery: Delivery) -> None:
+        """The server delivers it."""
+        self.put(delivery)
+
     async def next(self, wait_s: float = 0.2) -> Delivery | None:  # noqa: ARG002
         return self.waiting.popleft() if self.waiting else None
+
+
+class TellingQueue(Queue):
+    """One that tells of what the server delivers before that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settle: SettleOnArrival = lambda _: None
+
+    def on_arrival(self, settle: SettleOnArrival) -> None:
+        self._settle = settle
+
+    async def arrive(self, delivery: Delivery) -> None:
+        settling = self._settle(delivery)
+        if settling is None:
+            self.put(delivery)
+        else:
+            await settling
 
 
 class Workbench:
     """One stage's inbox, and all that was handed over, delivered and begun."""
 
-    def __init__(self) -> None:
-        self.queue = Queue()
+    def __init__(self, queue: Queue | None = None) -> None:
+        self.queue = queue or Queue()
         self.inbox = HandOverInbox(MIDDLE, self.queue)
         self.handed: dict[str, HandedDelivery] = {}
         """By request, the last offer that was taken and is not stored yet."""
@@ -94,7 +117,7 @@ class Workbench:
     async def deliver(self, rid: str) -> None:
         delivery = ServersDelivery(rid)
         self.delivered.append(delivery)
-        self.inbox.put(delivery)
+        await self.queue.arrive(delivery)
 
     async def take(self, _: str) -> None:
         taken = await self.inbox.next(0.0)
@@ -119,8 +142,8 @@ class Workbench:
                     await delivery.term("")
 
 
-async def play(events: list[tuple[str, str]]) -> Workbench:
-    bench = Workbench()
+async def play(events: list[tuple[str, str]], queue: Queue) -> Workbench:
+    bench = Workbench(queue)
     for what, rid in events:
         if what in ("ack", "retry", "term"):
             await bench.end(rid, what)
@@ -135,11 +158,11 @@ async def play(events: list[tuple[str, str]]) -> Workbench:
     return bench
 
 
-@given(st.lists(EVENTS, max_size=40))
+@given(st.lists(EVENTS, max_size=40), st.sampled_from([Queue, TellingQueue]))
 def test_every_delivery_of_the_server_has_one_outcome_at_most_and_the_last_of_each_message_has_one(
-    events: list[tuple[str, str]],
+    events: list[tuple[str, str]], queue: type[Queue]
 ) -> None:
-    bench = asyncio.run(play(events))
+    bench = asyncio.run(play(events, queue()))
     last = {delivery.id: delivery for delivery in bench.delivered}  # it stands for all of its message
     assert all(len(delivery.outcomes) == 1 for delivery in last.values())
     assert all(len(delivery.outcomes) <= 1 for delivery in bench.delivered)
@@ -209,6 +232,25 @@ def test_where_the_server_is_quicker_its_delivery_takes_the_place_of_what_waits_
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_where_the_inbox_tells_of_what_comes_what_is_in_hand_takes_it_before_it_waits(has_ended: bool) -> None:
+    async def play() -> list[str]:
+        bench, own = Workbench(TellingQueue()), ServersDelivery("a")
+        await bench.offer("a")
+        handed = await bench.inbox.next(0.0)
+        assert handed is bench.handed["a"]
+        if has_ended:
+            await handed.ack()
+        await bench.queue.arrive(own)
+        assert not bench.queue.waiting
+        if not has_ended:
+            assert not own.outcomes
+            await handed.ack()
+        return own.outcomes
+
+    assert asyncio.run(play()) == ["ack"]
+
+
 def test_another_message_under_the_same_id_and_a_copy_are_worked_on_as_ever() -> None:
     async def play() -> None:
         await handed.ack()
@@ -238,16 +280,16 @@ def test_what_was_taken_back_is_begun_by_nobody_and_the_servers_own_is() -> None
 
 def test_what_is_remembered_is_bounded() -> None:
     async def play() -> int:
-        inbox = HandOverInbox(MIDDLE, Queue())
+        inbox = HandOverInbox(replace(MIDDLE, concurrency=2 * MOST_IN_HAND), Queue())
         for n in range(ENDED_KEPT + 100):
             handed = inbox.offer(screened("a", ""), "pipe.kiosk.screened.a", {"Nats-Msg-Id": f"m{n}"})
             assert handed is not None
             assert await inbox.next(0.0) is handed
             await handed.ack()
             assert handed.message is None
-        for n in range(MIDDLE.concurrency):
+        for n in range(MOST_IN_HAND):
             assert inbox.offer(screened("a", ""), "pipe.kiosk.screened.a", {"Nats-Msg-Id": f"n{n}"})
         assert not inbox.offer(screened("a", ""), "pipe.kiosk.screened.a", {"Nats-Msg-Id": "more"})
         return len(inbox._ended) + len(inbox._held)
 
-    assert asyncio.run(play()) == ENDED_KEPT + MIDDLE.concurrency
+    assert asyncio.run(play()) == ENDED_KEPT + MOST_IN_HAND
