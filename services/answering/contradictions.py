@@ -39,7 +39,9 @@ def find_contradictions(citations: Sequence[Citation], passages: Sequence[Passag
                 continue
             span = (citation.start - passage.start, citation.end - passage.start)
             cited = [*_statements(passage, [span])]
-            others = [each for other in passages for each in _statements(other, _cited_in(other, citations), False)]
+            # Most quotations state no number, and most passages stand under other words: these need not be read.
+            alike = [other for other in passages if cited and _stands_under(other) == cited[0].under]
+            others = [each for other in alike for each in _statements(other, _cited_in(other, citations), False)]
             found += [(one.text, each.text) for one in cited for each in others if contradicts(one, each)]
             break
     return tuple(dict.fromkeys(found))
@@ -63,12 +65,17 @@ def _cited_in(passage: Passage, citations: Iterable[Citation]) -> list[tuple[int
     ]
 
 
+def _stands_under(passage: Passage) -> frozenset[str]:
+    known = passage.language in LANGUAGES
+    return frozenset(find_terms(f"{passage.title} {passage.heading}", passage.language)) if known else frozenset()
+
+
 def _statements(passage: Passage, spans: Sequence[tuple[int, int]], is_inside: bool = True) -> Iterator[Statement]:
     """The sentences of a passage that have numbers, inside of these spans, or outside of all of them."""
     language = passage.language
     if language not in LANGUAGES:
         return
-    under = frozenset(find_terms(f"{passage.title} {passage.heading}", language))
+    under = _stands_under(passage)
     for start, end in split_sentences(passage.text, 0, len(passage.text)):
         if overlaps(spans, start, end) is not is_inside:
             continue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tidegate.schemas import Citation, Passage
-from tidegate.services.answering.contradictions import find_contradictions
+from tidegate.services.answering.contradictions import _cited_in, _statements, contradicts, find_contradictions
 
 FEE = "The monthly fee of the account is 5 euros."
 
@@ -65,3 +67,31 @@ def test_a_number_in_a_sentence_that_is_not_cited_is_no_contradiction() -> None:
     other = passage("The desk opens at 10.", "old-fees")
     assert find_contradictions((cite(own, FEE),), (own, other)) == ()
     assert find_contradictions((cite(own, "The desk opens at 9."),), (own, other)) != ()
+
+
+SENTENCES = (FEE, "The monthly fee of the account is 7 euros.", "The desk opens at 9.", "It is a good account.")
+texts = st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=3).map(" ".join)
+places = st.tuples(
+    st.sampled_from(("Current account", "Savings account")),
+    st.sampled_from(("", "Fees")),
+    st.sampled_from(("en", "pl")),
+)
+
+
+@given(st.lists(st.tuples(texts, places), min_size=1, max_size=5), st.lists(st.integers(0, 40), min_size=1, max_size=3))
+@settings(derandomize=True, max_examples=60)
+def test_what_need_not_be_read_contradicts_nothing(
+    found: list[tuple[str, tuple[str, str, str]]], cited: list[int]
+) -> None:
+    passages = [passage(text, f"d{n}", *place) for n, (text, place) in enumerate(found)]
+    sources = [passages[each % len(passages)] for each in cited]
+    citations = [cite(each, each.text.split(". ")[n % (each.text.count(". ") + 1)]) for n, each in enumerate(sources)]
+    pairs = [
+        (one.text, other.text)
+        for citation, source in zip(citations, sources, strict=True)
+        for one in _statements(source, [(citation.start, citation.end)])
+        for beside in passages
+        for other in _statements(beside, _cited_in(beside, citations), False)
+        if contradicts(one, other)
+    ]
+    assert find_contradictions(citations, passages) == tuple(dict.fromkeys(pairs))
