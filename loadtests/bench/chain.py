@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,6 +13,7 @@ from tidegate.schemas import (
     Answer,
     Approved,
     Asked,
+    Drafted,
     Escalated,
     Fact,
     Message,
@@ -52,6 +54,9 @@ ANSWER = Answer(text="A valid identity document of one parent, and the child's b
 AT_SITE: tuple[Stage, ...] = tuple(dataclasses.replace(stage, side="site") for stage in STAGES)
 """The pipeline's own table, with every stage at home in one domain, so that seven hops are walked on one server."""
 
+AT_EDGE = tuple(stage for stage in AT_SITE if stage.name != "cloud-verifier")
+"""Those that an answer of the edge comes through."""
+
 
 def question(rid: str) -> Asked:
     """What a gateway stores."""
@@ -87,10 +92,14 @@ async def verify(escalated: Escalated) -> list[Message]:
     return [escalated.followed_by(Verified, question=escalated.question, plan=escalated.plan, answer=ANSWER)]
 
 
-async def approve(verified: Verified) -> list[Message]:
+async def draft(retrieved: Retrieved) -> list[Message]:
+    return [retrieved.followed_by(Drafted, question=retrieved.question, plan=retrieved.plan, answer=ANSWER)]
+
+
+async def approve(answered: Verified | Drafted) -> list[Message]:
     return [
-        verified.followed_by(
-            Approved, question=verified.question, plan=verified.plan, route="cloud", answer=verified.answer
+        answered.followed_by(
+            Approved, question=answered.question, plan=answered.plan, route="cloud", answer=answered.answer
         )
     ]
 
@@ -109,6 +118,7 @@ async def publish(approved: Approved) -> list[Message]:
 
 
 HANDLERS: tuple[Handler, ...] = (screen, route, retrieve, escalate, verify, approve, publish)
+EDGE_HANDLERS: tuple[Handler, ...] = (screen, route, retrieve, draft, approve, publish)
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +135,11 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
-async def hops() -> tuple[Hop, ...]:
-    """The seven hops with payloads of the very size that our stages store, timings included."""
+async def hops(stages: Sequence[Stage] = AT_SITE, handlers: Sequence[Handler] = HANDLERS) -> tuple[Hop, ...]:
+    """The hops, seven if none are named, with payloads of the very size that our stages store, timings included."""
     found = []
     message: Message = question(RID)
-    for stage, handle in zip(AT_SITE, HANDLERS, strict=True):
+    for stage, handle in zip(stages, handlers, strict=True):
         source = sources_of(type(message), SITE)[0]
         (message,) = await handle(message)
         if isinstance(message, Fact):
