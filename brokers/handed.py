@@ -45,6 +45,7 @@ class HandedDelivery:
         self.is_done = False
         """Whether it was acknowledged, and so every other delivery of it can be."""
         self.met: Delivery | None = None
+        """The server's own delivery, until it has the outcome: what is remembered for long holds no message."""
         self._is_kept = False
         self._is_known: asyncio.Event | None = None
         """Made by who waits: mostly it is known by then."""
@@ -77,8 +78,9 @@ class HandedDelivery:
 
     async def meet(self, delivery: Delivery) -> None:
         """The server's own delivery came."""
-        self.met = delivery
-        if self.end is not None:
+        if self.end is None:
+            self.met = delivery
+        else:
             await self.end(delivery)
 
     async def ack(self) -> None:
@@ -111,3 +113,4 @@ class HandedDelivery:
         self._on_end(self)
         if self.met is not None:
             await end(self.met)
+            self.met = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -276,6 +277,29 @@ def test_what_was_taken_back_is_begun_by_nobody_and_the_servers_own_is() -> None
 
     bench, handed = begin_in_hand()
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_met_first", [True, False])
+@pytest.mark.parametrize("how", ["ack", "retry", "term"])
+def test_the_servers_delivery_is_not_kept_once_it_has_its_outcome(how: str, is_met_first: bool) -> None:
+    async def end() -> None:
+        bench.begun["a"] = [handed]
+        await bench.store("a")
+        await bench.end("a", how)
+
+    async def play() -> weakref.ref[ServersDelivery]:
+        met = ServersDelivery("a")
+        if not is_met_first:
+            await end()
+        bench.inbox.put(met)
+        assert await bench.inbox.next(0.0) is None
+        if is_met_first:
+            await end()
+        assert met.outcomes == [how]
+        return weakref.ref(met)
+
+    bench, handed = begin_in_hand()
+    assert asyncio.run(play())() is None
 
 
 def test_what_is_remembered_is_bounded() -> None:
