@@ -103,7 +103,8 @@ async def end_process(process: asyncio.subprocess.Process) -> None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), END_WITHIN_S)
+        async with asyncio.timeout(END_WITHIN_S):
+            await process.wait()
     except TimeoutError:
         os.killpg(process.pid, 9)
         await process.wait()
