@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench models lm vllm clean
+.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench soak models lm vllm clean
 
 demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
@@ -30,6 +30,10 @@ check: .venv/.dev
 
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+# One site at half load for long, and what grows, slows down or is lost; --requests N in ARGS.
+soak: .venv/.dev models
+	@$(BIN)/python -m loadtests.size.soak $(ARGS)
 
 models: .models/multilingual/manifest.json .models/ner/manifest.json .models/lm/manifest.json
 

@@ -1,0 +1,1 @@
+"""Measures a running fleet over many requests, and at several sizes."""
