@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench soak models lm vllm clean
+.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench soak scale models lm vllm clean
 
 demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
@@ -34,6 +34,10 @@ bench: .venv/.dev models
 # One site at half load for long, and what grows, slows down or is lost; --requests N in ARGS.
 soak: .venv/.dev models
 	@$(BIN)/python -m loadtests.size.soak $(ARGS)
+
+# What more workers, sites and documents bring and cost; --replicas 1,2,4 --sites 1,2,4,8 --documents 1000,100000 in ARGS.
+scale: .venv/.dev models
+	@$(BIN)/python -m loadtests.size.scale $(ARGS)
 
 models: .models/multilingual/manifest.json .models/ner/manifest.json .models/lm/manifest.json
 
