@@ -50,6 +50,11 @@ class Offered(msgspec.Struct, frozen=True):
         return len(self.samples) + self.unfinished
 
     @property
+    def replied(self) -> int:
+        """How many had a reply, be it that there is no answer."""
+        return sum(map(has_reply, self.samples))
+
+    @property
     def whole_ms(self) -> tuple[float, ...]:
         """Milliseconds until the replies that were not streamed."""
         return self._times([each.final_s for each in self.samples if each.first_s is None and has_reply(each)])
@@ -66,7 +71,7 @@ class Offered(msgspec.Struct, frozen=True):
 
     def _times(self, seconds: Sequence[float]) -> tuple[float, ...]:
         """In milliseconds, with those that have no reply: of these nobody knows whether they would have streamed."""
-        without = self.unfinished + sum(not has_reply(each) for each in self.samples)
+        without = self.sent - self.replied
         return (*(each * 1000 for each in seconds), *[float(BUDGET_MS)] * without)
 
 

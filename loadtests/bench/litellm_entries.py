@@ -21,18 +21,20 @@ from loadtests.bench.litellm_gateway import (
     IN_FLIGHT,
     JUDGED,
     RATES,
+    REPLIED,
     STREAMED,
     WHOLE,
     GatewayRun,
     Samples,
 )
 from loadtests.bench.litellm_proxy import VERSION, find_lacking
-from loadtests.bench.measure import Bar, Entry, Measurement, MeasurementError, Target, quantile
+from loadtests.bench.measure import SIDES, Bar, Entry, Measurement, MeasurementError, Target, quantile
 
 LOWER = Target("≤", 1.0)
 IS_EDGE = (
     Bar(samples=AT_EDGE, quantile=0.0, target=Target("≥", 0.9), unit=""),
     Bar(samples=AT_EDGE, quantile=0.5, unit=""),
+    *(Bar(samples=REPLIED, quantile=0.0, of=side, unit="") for side in SIDES),
 )
 """What is called an answer of the edge was one, in every block."""
 

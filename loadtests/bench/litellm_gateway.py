@@ -38,6 +38,7 @@ WHOLE, STREAMED, FIRST = "whole answer", "streamed answer", "first text"
 CLOUD = "of the cloud"
 CAPACITY, BEYOND = "answers a second", "a question of the cloud beyond LiteLLM's time, p50"
 AT_EDGE, AT_CLOUD = "share answered at the edge", "share answered by the cloud"
+REPLIED = "share with a reply"
 HOOKS = "LiteLLM's hooks on"
 
 Samples = dict[str, tuple[float, ...]]
@@ -54,12 +55,14 @@ class GatewayLoad(msgspec.Struct, frozen=True):
     async def block(self, seed: str, rates: Sequence[float] = RATES, *, asks_cloud: bool = True) -> Samples:
         """Every load once: its samples by name, times in milliseconds."""
         samples: Samples = {}
-        routes, sent = Counter[str](), 0
+        routes, sent, replied = Counter[str](), 0, 0
         for rate in rates:
             offered = await self.offer(self.edge, rate, seed)
             samples |= times_of(offered, f"{rate:g}/s")
             routes += offered.routes
             sent += offered.sent
+            replied += offered.replied
+        samples[REPLIED] = (replied / sent if sent else 0.0,)
         samples[AT_EDGE] = (routes["edge"] / sent if sent else 0.0,)
         if asks_cloud:
             offered = await self.offer(self.cloud, CLOUD_RATE, f"{seed}/cloud")

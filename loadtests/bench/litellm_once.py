@@ -9,7 +9,17 @@ import os
 import click
 import uvloop
 
-from loadtests.bench.litellm_gateway import AT_CLOUD, AT_EDGE, CAPACITY, CLOUD, FIRST, STREAMED, WHOLE, open_loads
+from loadtests.bench.litellm_gateway import (
+    AT_CLOUD,
+    AT_EDGE,
+    CAPACITY,
+    CLOUD,
+    FIRST,
+    REPLIED,
+    STREAMED,
+    WHOLE,
+    open_loads,
+)
 from loadtests.bench.litellm_proxy import find_lacking
 from loadtests.bench.measure import quantile
 from tidegate.services.cli.tables import make_table
@@ -29,7 +39,7 @@ async def run_once(rate: float, seconds: float, workers: int) -> None:
                     times = samples[f"{kind} {under}"]
                     found = [f"{quantile(times, share) or 0.0:.1f}" for share in SHARES.values()]
                     rows.append((name, f"{kind} {under}, ms", str(len(times)), *found))
-            others = (CAPACITY, AT_EDGE, AT_CLOUD)
+            others = (REPLIED, AT_EDGE, AT_CLOUD, CAPACITY)
             rows += [(name, other, "", f"{samples[other][0]:.2f}", "") for other in others]
             rows.append((name, "load average of the machine", "", f"{os.getloadavg()[0]:.1f}", ""))
     table = make_table("a site and LiteLLM", ("side", "what", "samples", *SHARES), rows, left=2)
