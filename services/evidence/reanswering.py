@@ -41,7 +41,7 @@ from tidegate.services.policies.evaluation import PolicyEvaluation
 from tidegate.services.policies.writing import choose_writing
 from tidegate.services.settings import Settings
 from tidegate.services.stages import drafter, retriever
-from tidegate.services.stages.policy import NO_RULES, JudgingRules, evaluate_in_thread
+from tidegate.services.stages.policy import NO_RULES, JudgingRules, evaluate_answer
 from tidegate.services.stages.policy.handler import PolicyPorts, judge
 from tidegate.services.stages.prefilter.admission import Admission
 from tidegate.services.stages.router import RoutingRules, with_prompts
@@ -119,7 +119,7 @@ class Reanswering:
         rules = await self._judging.at(answered.tenant, answered.generation) or NO_RULES
 
         async def evaluate(answer: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
-            return await evaluate_in_thread(rules, answer, is_provisional)
+            return await evaluate_answer(rules, answer, is_provisional)
 
         [settled] = await judge(answered, PolicyPorts(evaluate, _no_hurry, _no_suggestions, _as_it_is))
         return _answered(settled)

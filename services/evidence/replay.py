@@ -43,7 +43,7 @@ from tidegate.services.evidence.screening_replay import (
     replay_screening,
 )
 from tidegate.services.policies.evaluation import PolicyEvaluation
-from tidegate.services.stages.policy import JudgingRules, evaluate_in_thread
+from tidegate.services.stages.policy import JudgingRules, evaluate_answer
 from tidegate.services.stages.policy.handler import PolicyPorts, judge
 
 F = TypeVar("F", bound=Fact)
@@ -157,7 +157,7 @@ def _ports_of(settled: Approved | Withheld, rules: JudgingRules, escalated: Esca
         return suggestions
 
     async def evaluate(answered: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
-        return await evaluate_in_thread(rules, answered, is_provisional)
+        return await evaluate_answer(rules, answered, is_provisional)
 
     async def own_escalation(_: Verified) -> Escalated | None:
         return escalated

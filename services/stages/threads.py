@@ -6,8 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
+from tidegate.schemas import Answer
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+BRIEF_CHARS = 1000
+"""What is judged of an answer up to this long takes less than a millisecond; a change of threads and back takes a
+quarter of one, and more where the processor is busy."""
 
 
 def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
@@ -17,3 +23,13 @@ def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         return await asyncio.to_thread(function, *args, **kwargs)
 
     return call
+
+
+def is_brief(answer: Answer) -> bool:
+    """Whether the answer and its quotations are short enough to be judged in the stage's own loop."""
+    return len(answer.text) + sum(len(each.quote) for each in answer.citations) <= BRIEF_CHARS
+
+
+async def in_thread_unless(is_quick: bool, function: Callable[[], T]) -> T:
+    """What the function returns, called here where it is quick, else in a thread. Raises what it raises."""
+    return function() if is_quick else await asyncio.to_thread(function)

@@ -18,7 +18,7 @@ from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions
 from tidegate.services.settings import Settings
-from tidegate.services.stages.policy import JudgingRules, evaluate_in_thread
+from tidegate.services.stages.policy import JudgingRules, evaluate_answer
 from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import PolicyPorts
 
@@ -72,7 +72,7 @@ def ports(
         return escalated
 
     return PolicyPorts(
-        partial(evaluate_in_thread, JudgingRules(policies, find_personal)),
+        partial(evaluate_answer, JudgingRules(policies, find_personal)),
         required_degradation,
         suggest,
         own_escalation,

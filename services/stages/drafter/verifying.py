@@ -6,9 +6,9 @@ handler.py, which escalates what fails."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from tidegate.schemas import Answer, Retrieved
@@ -21,6 +21,10 @@ from tidegate.services.policies.evaluation import find_blocks
 from tidegate.services.policies.facts import Circumstances
 from tidegate.services.policies.high_risk import CHECK, risks_of
 from tidegate.services.policies.policy import Policy
+from tidegate.services.stages.threads import in_thread_unless, is_brief
+
+INLINE_MS = 1.0
+"""Checks that are expected to take less are run in the stage's own loop."""
 
 
 class DraftVerifier:
@@ -35,7 +39,10 @@ class DraftVerifier:
     ) -> tuple[Answer, CheckName | Literal[""]]:
         """See `DrafterPorts`."""
         checks = checks_of(policies, retrieved, answer)
-        report = await asyncio.to_thread(verify, checks, self._budget_ms(retrieved), self._costs, _clock_ms)
+        is_quick = is_brief(answer) and sum(self._costs.expected_ms(each.name) for each in checks) < INLINE_MS
+        report = await in_thread_unless(
+            is_quick, partial(verify, checks, self._budget_ms(retrieved), self._costs, _clock_ms)
+        )
         failed = report.failed
         if not failed and CHECK in report.not_run and risks_of(retrieved.question, policies):
             failed = CHECK  # what may do harm is not left unverified where somebody can be asked

@@ -38,6 +38,7 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
 from tidegate.services.stages.policy.holding import hold_back
 from tidegate.services.stages.policy.metrics import HoldBackMetrics
+from tidegate.services.stages.threads import in_thread_unless, is_brief
 
 METRICS = HoldBackMetrics()
 
@@ -107,7 +108,7 @@ class Judging:
 
     async def evaluate(self, answered: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
         """See `PolicyPorts`."""
-        return await evaluate_in_thread(await self._rules_for(answered), answered, is_provisional)
+        return await evaluate_answer(await self._rules_for(answered), answered, is_provisional)
 
     async def find_suggestions(self, answered: Drafted | Verified) -> tuple[Suggestion, ...]:
         """See `PolicyPorts`: of the passages that were retrieved here, and of those that came from the hub."""
@@ -132,10 +133,10 @@ class Judging:
         return await self._rules.at(fact.tenant, fact.generation) or NO_RULES
 
 
-async def evaluate_in_thread(
+async def evaluate_answer(
     rules: JudgingRules, answered: Drafted | Verified | Partial, is_provisional: bool
 ) -> PolicyEvaluation:
-    """The evaluation in a thread of its own: the rules take tens of milliseconds over a long answer.
+    """The evaluation, of a long answer in a thread of its own: the rules take tens of milliseconds over it.
 
     Where only quotations may be given, what is still being written is not shown: what it will become is not known. Of
     other answers in the making that is held back which may become part of a personal value.
@@ -144,7 +145,9 @@ async def evaluate_in_thread(
     if here.is_evidence_only and isinstance(answered, Partial):
         return PolicyEvaluation(answered.answer, (), (), "abstained")
     case = Case(answered.question, answered.answer, here)
-    evaluation = await asyncio.to_thread(evaluate, case, rules.policies, rules.find_personal)
+    evaluation = await in_thread_unless(
+        is_brief(answered.answer), partial(evaluate, case, rules.policies, rules.find_personal)
+    )
     if evaluation.refusal or not isinstance(answered, Partial) or answered.is_whole:
         return evaluation
     shown = hold_back(answered.answer, evaluation.answer, rules.policies, rules.find_personal)
