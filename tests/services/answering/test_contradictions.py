@@ -71,19 +71,21 @@ def test_a_number_in_a_sentence_that_is_not_cited_is_no_contradiction() -> None:
 
 SENTENCES = (FEE, "The monthly fee of the account is 7 euros.", "The desk opens at 9.", "It is a good account.")
 texts = st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=3).map(" ".join)
-places = st.tuples(
+headings = st.tuples(
     st.sampled_from(("Current account", "Savings account")),
     st.sampled_from(("", "Fees")),
     st.sampled_from(("en", "pl")),
 )
 
 
-@given(st.lists(st.tuples(texts, places), min_size=1, max_size=5), st.lists(st.integers(0, 40), min_size=1, max_size=3))
+@given(
+    st.lists(st.tuples(texts, headings), min_size=1, max_size=5), st.lists(st.integers(0, 40), min_size=1, max_size=3)
+)
 @settings(derandomize=True, max_examples=60)
 def test_what_need_not_be_read_contradicts_nothing(
     found: list[tuple[str, tuple[str, str, str]]], cited: list[int]
 ) -> None:
-    passages = [passage(text, f"d{n}", *place) for n, (text, place) in enumerate(found)]
+    passages = [passage(text, f"d{n}", *where) for n, (text, where) in enumerate(found)]
     sources = [passages[each % len(passages)] for each in cited]
     citations = [cite(each, each.text.split(". ")[n % (each.text.count(". ") + 1)]) for n, each in enumerate(sources)]
     pairs = [
