@@ -58,7 +58,9 @@ async def litellm_proxy(model_url: str, folder: Path, *, workers: int, guarded: 
     write_configuration(config, configuration(model_url, key, guarded=guarded))
     python = make_environment(ENVIRONMENT, PACKAGES)
     command = (str(python.with_name("litellm")), "--config", str(config.resolve()), "--host", "127.0.0.1")
-    options = ("--port", str(port), "--num_workers", str(workers), "--telemetry", "False")
+    options: tuple[str, ...] = ("--port", str(port), "--num_workers", str(workers), "--telemetry", "False")
+    if workers > 1:  # a worker that imports for longer than 5 s is else taken for dead and ended, again and again
+        options += ("--timeout_worker_healthcheck", f"{START_WITHIN_S:g}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | QUIET
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
