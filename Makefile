@@ -9,10 +9,10 @@ demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
 
 test: .venv/.dev models
-	@infra/bin/browser
 	@infra/bin/test $(ARGS)
 
 test-system: .venv/.dev models
+	@infra/bin/browser
 	@infra/bin/test --suite=system $(ARGS)
 
 test-chaos: .venv/.dev models

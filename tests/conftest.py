@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seeds", type=int, default=100, help="How many seeds of the simulation are run.")
+    parser.addoption("--seeds", type=int, default=60, help="How many seeds of the simulation are run.")
 
 
 def pytest_collection() -> None:
