@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -108,4 +109,8 @@ def keep_two_policies(state: Path, environ: dict[str, str], number: signal.Signa
 
 
 def ready(state: Path) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(path.read_bytes()) for path in (state / "site1" / "ready").glob("policy*")]
+    found = []
+    for path in (state / "site1" / "ready").glob("policy*"):
+        with contextlib.suppress(FileNotFoundError):  # the process has ended since
+            found.append(msgspec.json.decode(path.read_bytes()))
+    return found
