@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tidegate.schemas import Answer, Citation, Passage, Question
-from tidegate.services.answering.entailment import load_entailment
 from tidegate.services.answering.sentence_check import SentenceCheck, SourceText, check_sentence
 from tidegate.services.knowledge.index.chunking import Unit, render_unit
 from tidegate.services.knowledge.index.markdown import strip_markup
@@ -34,11 +33,6 @@ def check_draft(question: Question, answer: Answer, passages: Sequence[Passage])
         if found.score < worst.score:
             worst = found
     return worst
-
-
-def least_support() -> float:
-    """The score below which a draft is not borne out."""
-    return load_entailment().threshold
 
 
 def _evidence_of(answer: Answer, passages: Sequence[Passage]) -> list[SourceText]:

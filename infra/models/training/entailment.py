@@ -16,7 +16,7 @@ from tidegate.infra.models.data.entailment import EntailmentPair, Split, load_pa
 from tidegate.services.answering import entailment
 from tidegate.services.answering.entailment import EntailmentModel
 from tidegate.services.answering.sentence_check import CLAIM_FEATURES, describe_claim
-from tidegate.services.knowledge.reader.logistic import Logistic, Rows
+from tidegate.services.knowledge.reader.logistic import Logistic, Rows, fit_weighted
 
 WEIGHTS = Path(entailment.__file__).with_name("entailment.json")
 FIGURES = Path(__file__).parents[1] / "weights" / "entailment" / "figures.json"
@@ -27,7 +27,6 @@ CAUGHT = 0.98
 AT = 0.85
 """Where the threshold is put on the scale of scores: where packs have their `abstain_thresholds`."""
 RIDGE = 1.0
-STEPS = 60
 
 
 class EntailmentFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +46,7 @@ def main() -> None:
     """Fit, choose, measure and write."""
     train, dev, heldout = (load_pairs(split, most) for split, most in DOCUMENTS.items())
     data, truth, counts, _ = table_of(train)
-    model = rounded(fit(data, truth, counts))
+    model = rounded(fit_weighted(data, truth, counts, RIDGE))
     model = shifted(model, choose_threshold(dev, scores_of(model, dev)))
     dev_scores, held_scores = (scores_of(model, pairs) for pairs in (dev, heldout))
     made = EntailmentModel(features=CLAIM_FEATURES, threshold=AT, model=model)
@@ -90,30 +89,6 @@ def scores_of(model: Logistic, pairs: Sequence[EntailmentPair]) -> Rows:
     """What `check_sentence` makes of the pairs; nothing is left of what a rule alone refuses."""
     data, _, _, lost = table_of(pairs)
     return np.where(lost == 1.0, 0.0, model.chances(data))
-
-
-def fit(data: Rows, truth: Rows, counts: Rows) -> Logistic:
-    """A ridge logistic model by Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4)."""
-    mean = np.average(data, axis=0, weights=counts)
-    spread = np.sqrt(np.average((data - mean) ** 2, axis=0, weights=counts))
-    spread = np.where(spread < 1e-6, 1.0, spread)
-    table = np.hstack([(data - mean) / spread, np.ones((len(data), 1))])
-    ridge = RIDGE * np.eye(table.shape[1])
-    weights = np.zeros(table.shape[1])
-    for _ in range(STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(table @ weights, -40, 40)))
-        slope = table.T @ (counts * (chance - truth)) + ridge @ weights
-        curve = (table * (counts * chance * (1 - chance))[:, None]).T @ table + ridge
-        step = np.linalg.solve(curve, slope)
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-8:
-            break
-    return Logistic(
-        mean=tuple(mean.tolist()),
-        spread=tuple(spread.tolist()),
-        weights=tuple(weights[:-1].tolist()),
-        bias=float(weights[-1]),
-    )
 
 
 def choose_threshold(pairs: Sequence[EntailmentPair], scores: Rows) -> float:

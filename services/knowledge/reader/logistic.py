@@ -49,8 +49,7 @@ def log_loss(chance: Rows, truth: Rows) -> float:
 
 
 def fit_logistic(data: Rows, truth: Rows, extra: Rows, penalty: float, shipped: int) -> Logistic:
-    """By Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4). The rows of `extra` are false and weigh
-    together as much as the false ones of `data`.
+    """A model of `data` and of the rows of `extra`, which are false and weigh together as much as its false ones.
 
     The ridge holds the model to column `shipped`, which are log odds already: few rows leave those as they are.
     """
@@ -58,12 +57,21 @@ def fit_logistic(data: Rows, truth: Rows, extra: Rows, penalty: float, shipped: 
     counts = np.concatenate([np.ones(len(data)), np.full(len(extra), each)])
     data = np.vstack([data, extra])
     truth = np.concatenate([truth, np.zeros(len(extra))])
+    return fit_weighted(data, truth, counts, penalty, held_to=shipped)
+
+
+def fit_weighted(data: Rows, truth: Rows, counts: Rows, penalty: float, held_to: int | None = None) -> Logistic:
+    """A ridge model of rows that count so often (Hastie, Tibshirani & Friedman 2009, section 4.4, by Newton's method).
+
+    The ridge holds it to the column `held_to` as it is; without one, to nothing.
+    """
     mean = np.average(data, axis=0, weights=counts)
     spread = np.sqrt(np.average((data - mean) ** 2, axis=0, weights=counts))
     spread = np.where(spread < 1e-6, 1.0, spread)
     table = np.hstack([(data - mean) / spread, np.ones((len(data), 1))])
     prior = np.zeros(table.shape[1])
-    prior[shipped], prior[-1] = spread[shipped], mean[shipped]
+    if held_to is not None:
+        prior[held_to], prior[-1] = spread[held_to], mean[held_to]
     weights = prior.copy()
     for _ in range(_STEPS):
         chance = _sigmoid(table @ weights)
