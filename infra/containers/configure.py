@@ -16,14 +16,14 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.applications import exports
-from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.servers.credentials import Credential, load_credential
 from tidegate.brokers.servers.fleet import check_site_name
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError, replace
@@ -72,6 +72,13 @@ def configure(
         offers = conf.SiteAccount(users(out, site), exports(), included(out / site, etc, applications))
         settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers, tls[site])
         write(out / site / "nats.conf", site, settings, tls[site])
+    endpoints = endpoints_of(out, operators, hosts)
+    fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
+    (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
+
+
+def endpoints_of(out: Path, operators: Mapping[str, Credential], hosts: list[str]) -> dict[str, NatsSettings]:
+    """How the operator's commands reach the server of each domain, and those of a hub of several `hosts`."""
     endpoints = {
         domain: NatsSettings(
             url=f"tls://{client_host(domain)}:{CLIENT_PORT}",
@@ -83,8 +90,7 @@ def configure(
     if len(hosts) > 1:
         urls = ",".join(f"tls://{host}:{CLIENT_PORT}" for host in hosts)
         endpoints[HUB] = replace(endpoints[HUB], url=urls)
-    fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
-    (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
+    return endpoints
 
 
 def included(home: Path, etc: str, applications: str) -> str:

@@ -296,6 +296,5 @@ def test_an_alert_rests_on_series_stages_and_verdicts_that_there_are(rule: dict[
 
 def test_dead_letters_the_leaf_link_and_the_age_of_queues_raise_an_alert() -> None:
     alerts = {rule["alert"] for rule in rules()}
-
     expected = {"TidegateDeadLetterRate", "TidegateLeafLinkDown", "TidegateLinkLosesMessages", "TidegateQueueAge"}
     assert expected <= alerts

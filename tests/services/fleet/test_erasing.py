@@ -48,6 +48,16 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     return read
 
 
+def check_event(world: World, certificate: ErasureCertificate, digest: str) -> None:
+    """The erasing is an event for the audit log, which names the certificate and nobody."""
+    [event] = EventSpool(StatePaths(world.settings).audit_events).waiting(9)
+    assert event.event is not None
+    assert (event.event.kind, event.event.tenant) == ("erased", "kiosk")
+    assert event.event.act.digest == digest
+    assert event.event.act.epoch == certificate.key_epoch
+    assert "ann" not in event.event.act.reason
+
+
 async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: World, printed: Any) -> None:
     for rid in ("r1", "r2"):
         await world.ask("ann", rid)
@@ -78,12 +88,7 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     assert {ANSWERS, ASKS, PIPE} <= await world.stored("r3")
     assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
 
-    [event] = EventSpool(StatePaths(world.settings).audit_events).waiting(9)
-    assert event.event is not None
-    assert (event.event.kind, event.event.tenant) == ("erased", "kiosk")
-    assert event.event.act.digest == sha256(out.read_bytes()).hexdigest()
-    assert event.event.act.epoch == certificate.key_epoch
-    assert "ann" not in event.event.act.reason
+    check_event(world, certificate, sha256(out.read_bytes()).hexdigest())
     with closing(open_vault(world.settings)) as vault:
         for data in backup:
             kept = msgspec.msgpack.decode(data)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from tests.support import tiny_models
+from tests.support.drawn_session import Draws, drawn, noise, put
 from tests.support.verification_hub import CONTEXT, LOOP, alone, asked, cloud, without_costs
 from tidegate.brokers.memory.bus import MemoryBus
-from tidegate.schemas import Accepted, Begin, Draft, Escalated, Message, Propose, Refused, Verified, decode, encode
+from tidegate.schemas import Accepted, Begin, Draft, Message, Propose, Refused, Verified, decode, encode
 from tidegate.schemas.uplink import MOST_PROPOSED
 from tidegate.schemas.verification_subjects import verification_session
 from tidegate.services.llm.model.causal_lm import CausalLM
@@ -21,7 +20,6 @@ from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.uplink.verification_client import (
     MOST_BEGINNINGS,
-    ProposeTokens,
     SessionLostError,
     VerificationClient,
 )
@@ -46,33 +44,6 @@ def bus() -> MemoryBus:
 
 unhurried = float
 """A clock that stands at 0.0."""
-Draws = Callable[[Sequence[int], int], list[int]]
-
-
-async def put(bus: MemoryBus, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
-    """What a hub answers."""
-    reply = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
-    found: Message = decode(reply, Accepted, Verified, Refused)
-    return found
-
-
-def drawn(
-    bus: MemoryBus, tokenizer: str, fact: Escalated, draw: Draws, clock: Callable[[], float]
-) -> VerificationClient:
-    """A session in which `draw` drafts from the prompt and the answer so far."""
-
-    def open_drafter(_: Sequence[int], __: bool) -> ProposeTokens:
-        async def propose(ids: Sequence[int], k: int) -> list[int]:
-            return draw(ids, k)
-
-        return propose
-
-    return VerificationClient(fact, tokenizer, send=partial(put, bus), open_drafter=open_drafter, clock=clock)
-
-
-def noise(seed: int) -> Draws:
-    dice = random.Random(seed)
-    return lambda _, k: [dice.randrange(400) for _ in range(k)]
 
 
 @pytest.mark.parametrize("quotes", [False, True], ids=["free", "quoting"])
