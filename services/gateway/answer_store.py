@@ -43,21 +43,22 @@ class AnswerStore:
         except OSError:
             return None
 
-    async def known(self, tenant: str, rid: str, asker: str) -> Asked | None:
+    async def known(self, tenant: str, rid: str, asker: str, session: str = "") -> Asked | None:
         """The request as it was stored; where only its answer is left, what is known of it: no words, and whose it is,
-        where the vault has noted it as that of `asker`, a name. An id is answered once, for ever. Raises `OSError` when
-        the store cannot be read."""
+        where the vault has noted it as that of `asker`, who names the session. An id is answered once, for ever. Raises
+        `OSError` when the store cannot be read."""
         stored = await self.request(tenant, rid)
         if stored is not None or (answer := await self._answer(tenant, rid)) is None:
             return stored
-        digests = self._vault.digests_of_asker(tenant, asker, rid)
+        owners = self._vault.owners_of(tenant, asker, session, rid)
+        owner = next((each for each in owners if self._vault.requests_of(tenant, each[0], rid)), (UNKNOWN, ""))
         return Asked(
             tenant=tenant,
             rid=rid,
             site=answer.site,
             text="",
-            session=self._vault.digest_of_session(tenant, asker, "", rid),
-            asker=next((digest for digest in digests if self._vault.requests_of(tenant, digest, rid)), UNKNOWN),
+            asker=owner[0],
+            session=owner[1],
             asked_at_ms=answer.asked_at_ms,
             deadline_at_ms=answer.deadline_at_ms,
         )

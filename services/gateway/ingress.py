@@ -120,12 +120,12 @@ class Ingress:
             raise RequestRefusedError(fault, "instructions")
         self._check_room(asked.tenant, caller, asked.rid)
         is_known = bool(asked.rid)
-        asker = asked.asker
+        asker, session = asked.asker, asked.session
         asked = await self._seal(admit(asked, self.settings, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s, caller)
         try:
-            stored = await self._store_request(asked, asker, is_known, trace.follow(traceparent))
+            stored = await self._store_request(asked, (asker, session), is_known, trace.follow(traceparent))
         except BaseException as error:
             reply.cancel()
             if isinstance(error, OSError):
@@ -218,9 +218,9 @@ class Ingress:
         except (OSError, sqlite3.OperationalError) as error:
             raise RequestRefusedError(refusal("unavailable", asked.rid, why="its vault cannot be used")) from error
 
-    async def _store_request(self, asked: Asked, asker: str, may_exist: bool, traceparent: str) -> Asked:
-        """Store a request of an asker by name, or find it stored by the same one; as it is stored."""
-        earlier = await self._store.known(asked.tenant, asked.rid, asker) if may_exist else None
+    async def _store_request(self, asked: Asked, names: tuple[str, str], may_exist: bool, traceparent: str) -> Asked:
+        """Store a request, or find it stored by the same asker; as it is stored. `names` are asker and session."""
+        earlier = await self._store.known(asked.tenant, asked.rid, *names) if may_exist else None
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
             key = f"{asked.tenant}.{asked.rid}"
@@ -228,8 +228,8 @@ class Ingress:
                 return asked
             earlier = await self._store.request(asked.tenant, asked.rid)
         if earlier is not None:
-            await self._rejoin(asked, asker, earlier)
-        return earlier if earlier is not None and earlier.sealed else asked
+            await self._rejoin(asked, names[0], earlier)
+        return earlier or asked
 
     async def _publish(self, asked: Asked, key: str, traceparent: str) -> bool:
         await self._take_turn(asked)

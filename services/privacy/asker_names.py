@@ -57,6 +57,14 @@ class AskerNames:
         self.read()
         return session_digest(self._keys[-1], tenant, asker, session, rid)
 
+    def owners(self, tenant: str, asker: str, session: str, rid: str) -> tuple[tuple[str, str], ...]:
+        """Each of those digests with that of the session by the same key, newest first."""
+        self.read()
+        return tuple(
+            (asker_digest(key, tenant, asker, rid), session_digest(key, tenant, asker, session, rid))
+            for key in reversed(self._keys)
+        )
+
     def rotate(self) -> int:
         """A new key, durable before this returns; how many there were. Raises `OSError`."""
         with self.path.with_name(f".{self.path.name}.lock").open("ab") as lock:

@@ -100,6 +100,10 @@ class Vault:
         """That one, and those before it, under which something may still be stored; newest first."""
         return self._names.digests(tenant, asker, rid)
 
+    def owners_of(self, tenant: str, asker: str, session: str, rid: str) -> tuple[tuple[str, str], ...]:
+        """Each of those with the scope of the tokens that were made by the same key; newest first."""
+        return self._names.owners(tenant, asker, session, rid)
+
     def rotate_names(self) -> tuple[int, tuple[str, ...]]:
         """Exchange the key of these digests; how often it was, and the ids of all. Raises `OSError`."""
         epoch = self._names.rotate()

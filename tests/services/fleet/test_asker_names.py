@@ -17,6 +17,7 @@ from tidegate.brokers.jetstream.history import messages
 from tidegate.schemas import Asked, Refused, decode
 from tidegate.schemas.subjects import ASKS
 from tidegate.services.cli import main
+from tidegate.services.fleet.asked_index import note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.erasing import erase_asker
 from tidegate.services.fleet.paths import StatePaths
@@ -49,6 +50,19 @@ async def rotate(world: World) -> None:
 async def asker_of(world: World, rid: str) -> str:
     [stored] = await messages(world.client, ASKS, f"asks.kiosk.{rid}")
     return decode(stored.data, Asked).asker
+
+
+@pytest.mark.parametrize("session", ["", "morning"])
+async def test_an_answer_whose_request_has_expired_keeps_the_words_of_its_asker(world: World, session: str) -> None:
+    first = await world.ask("ann", "r1", session=session)
+    with closing(open_vault(world.settings)) as vault:
+        await note_requests(world.client, vault)
+    await rotate(world)
+    await world.client.request(f"$JS.API.STREAM.PURGE.{ASKS}", b"")
+    assert first.text.count(EMAIL) == 2
+    assert await world.ask("ann", "r1", session=session) == first
+    stranger = await ask(world.site, asked("personal data", asker="ben", rid="r1"))
+    assert isinstance(stranger, Refused)
 
 
 async def test_an_asker_has_another_digest_and_keeps_everything(world: World) -> None:
