@@ -8,15 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.vault_samples import KEY
 from tidegate.services.privacy.site_key import asker_digest, load_site_key, session_digest
-
-KEY = bytes(range(32))
-
-
-ANN = asker_digest(KEY, "kiosk", "ann", "r1")
-
-
-BEN = asker_digest(KEY, "kiosk", "ben", "r2")
 
 
 def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:

@@ -15,14 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
+from tests.support.vault_samples import ANN, BEN, KEY
 from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
 from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultDamagedError
-from tidegate.services.privacy.site_key import asker_digest
 from tidegate.services.privacy.vault import Vault
-
-KEY = bytes(range(32))
-ANN = asker_digest(KEY, "kiosk", "ann", "r1")
-BEN = asker_digest(KEY, "kiosk", "ben", "r2")
 
 
 @pytest.fixture

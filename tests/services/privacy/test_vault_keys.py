@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,32 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
+from tests.support.vault_samples import ANN, BEN, KEY, shown
 from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultRolledBackError
 from tidegate.services.privacy.key_file import TenantKeys
-from tidegate.services.privacy.site_key import asker_digest
 from tidegate.services.privacy.vault import Vault
 from tidegate.services.privacy.vault_records import VaultPaths
-
-KEY = bytes(range(32))
-ANN = asker_digest(KEY, "kiosk", "ann", "r1")
-BEN = asker_digest(KEY, "kiosk", "ben", "r2")
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> VaultPaths:
-    keys = tmp_path / "keys"
-    return VaultPaths(tmp_path / "site" / "vault.sqlite", keys / "vault.keys", keys / "vault.mark")
-
-
-@pytest.fixture
-def vault(paths: VaultPaths) -> Iterator[Vault]:
-    opened = Vault.open(paths, KEY)
-    yield opened
-    opened.close()
-
-
-def shown(vault: Vault, token: str, asker: str = ANN, session: str = "") -> str:
-    return vault.detokenise(token, "kiosk", asker, "answer", session)
 
 
 def copy_rows(paths: VaultPaths, into: Path) -> Path:

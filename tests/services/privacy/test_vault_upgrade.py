@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from tests.support.vault_samples import ANN, KEY, shown
 from tidegate.services.privacy.faults import TamperedError, VaultDamagedError
-from tidegate.services.privacy.site_key import asker_digest, derive_key, frame
+from tidegate.services.privacy.site_key import derive_key, frame
 from tidegate.services.privacy.vault import Vault
 from tidegate.services.privacy.vault_records import VaultPaths
-
-KEY = bytes(range(32))
-
-
-ANN = asker_digest(KEY, "kiosk", "ann", "r1")
-
-
-BEN = asker_digest(KEY, "kiosk", "ben", "r2")
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> VaultPaths:
-    keys = tmp_path / "keys"
-    return VaultPaths(tmp_path / "site" / "vault.sqlite", keys / "vault.keys", keys / "vault.mark")
-
-
-@pytest.fixture
-def vault(paths: VaultPaths) -> Iterator[Vault]:
-    opened = Vault.open(paths, KEY)
-    yield opened
-    opened.close()
-
-
-def shown(vault: Vault, token: str, asker: str = ANN, session: str = "") -> str:
-    return vault.detokenise(token, "kiosk", asker, "answer", session)
 
 
 def old_vault(path: Path) -> str:
