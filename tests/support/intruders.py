@@ -7,12 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import nats
+import nats.errors
 from nats.aio.client import Client
 
 from tidegate.brokers.servers.credentials import own_inbox
 from tidegate.brokers.settings import NatsSettings
 
 WITHIN_S = 5.0
+
+
+class TurnedAwayError(nats.errors.Error):
+    """The server closed the connection before it had said why."""
 
 
 class Intruder:
@@ -48,13 +53,16 @@ async def intruder(login: NatsSettings, prefix: str) -> AsyncIterator[Intruder]:
     async def note(error: Exception) -> None:
         refused.append(str(error))
 
-    client = await nats.connect(
-        login.url,
-        nkeys_seed=login.nkey_seed_file or None,
-        inbox_prefix=own_inbox(prefix, login.nkey_seed_file),
-        error_cb=note,
-        allow_reconnect=False,
-    )
+    try:
+        client = await nats.connect(
+            login.url,
+            nkeys_seed=login.nkey_seed_file or None,
+            inbox_prefix=own_inbox(prefix, login.nkey_seed_file),
+            error_cb=note,
+            allow_reconnect=False,
+        )
+    except ConnectionError as error:  # it refuses while the client still writes: a reset can come before its words
+        raise TurnedAwayError(f"{login.url} closed the connection: {error}") from error
     try:
         yield Intruder(client, refused)
     finally:
