@@ -27,6 +27,11 @@ _TYPES: dict[str, type[np.generic]] = {
 }
 
 
+_LEFT_OUT = ("SkipLayerNormFusion",)
+"""Of what the runtime does to a graph when it opens it. Its fused sum and normalisation takes four times as long as the
+two apart on a CPU (1.32; 40 µs against 10 for 18 tokens), which is a sixth of an encoder's time."""
+
+
 class TensorInfo(NamedTuple):
     """An input or output: its name, its numpy type (None: another kind), its shape; None where a size is free."""
 
@@ -133,7 +138,9 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         source = model if isinstance(model, bytes) else str(model)
-        self._session = onnxruntime.InferenceSession(source, options, providers=_usable(providers))
+        self._session = onnxruntime.InferenceSession(
+            source, options, providers=_usable(providers), disabled_optimizers=list(_LEFT_OUT)
+        )
         self._run = onnxruntime.RunOptions()
         if shrink:
             self._run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
