@@ -179,7 +179,7 @@ class HybridIndex:
 
     def rewrite_query(self, question: str, language: str) -> str:
         """A question as a search query, in the words of the documents; `search` and a reader take this."""
-        return self._thesaurus.rewrite(rewrite_query(question), language, lambda term: self.has_term(term, language))
+        return self._thesaurus.rewrite(rewrite_query(question), language, partial(self.stated_terms, language=language))
 
     def rewritten_by(self, thesaurus: Thesaurus) -> HybridIndex:
         """This index, with questions put into its documents' words by another thesaurus than it was opened with. What
@@ -238,12 +238,11 @@ class HybridIndex:
                     self._units[key] = found
         return found
 
-    def has_term(self, term: str, language: str) -> bool:
-        """Whether any passage in `language` states the term."""
+    def stated_terms(self, terms: Iterable[str], language: str) -> frozenset[str]:
+        """Those of the terms that any passage in `language` states."""
         with self._reader.reading() as now:
-            find_live = partial(records.find_live, now.connection)
-            look_up = partial(now.keyword.has_term, term, language, find_live)
-            return self._terms.has(now.head.version, term, language, look_up)
+            has_term = partial(now.keyword.has_term, find_live=partial(records.find_live, now.connection))
+            return frozenset(each for each in terms if self._terms.has(now.head.version, each, language, has_term))
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""

@@ -18,13 +18,13 @@ class KnownTerms:
         self._found: LRUCache[tuple[str, str], bool] = LRUCache(TERMS_KEPT)
         self._lock = threading.Lock()
 
-    def has(self, version: str, term: str, language: str, look_up: Callable[[], bool]) -> bool:
+    def has(self, version: str, term: str, language: str, look_up: Callable[[str, str], bool]) -> bool:
         """Whether a term stands in passages of a language: `look_up` says so where it is not known of this version."""
         key = (term, language)
         with self._lock:
             if self._version == version and (known := self._found.get(key)) is not None:
                 return known
-        found = look_up()
+        found = look_up(term, language)
         with self._lock:
             if self._version != version:
                 self._version = version

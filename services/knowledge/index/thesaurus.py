@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,10 +79,10 @@ class Thesaurus:
         except FileNotFoundError:
             return cls()
 
-    def rewrite(self, text: str, language: str, is_known: Callable[[str], bool]) -> str:
+    def rewrite(self, text: str, language: str, find_stated: Callable[[Phrase], Set[str]]) -> str:
         """`text` in the words of the documents: their terms follow it, and replace what no document holds.
 
-        `is_known(term)` says whether any document holds a term.
+        `find_stated(terms)` gives those of the terms that any document holds.
         """
         phrases = self._phrases.get(language)
         if not phrases:
@@ -96,7 +96,7 @@ class Thesaurus:
             if length:
                 phrase = tuple(stem for stem, _, _ in words[position : position + length])
                 added += phrases[phrase]
-                if not any(is_known(stem) for stem in phrase):
+                if not find_stated(phrase):
                     kept.append(text[end : words[position][1]])
                     end = words[position + length - 1][2]
             position += length or 1

@@ -243,7 +243,8 @@ class SpanScorer:
         if language not in self._unknown:
             weights = self.weights(language)
             total = sum(weights.values())
-            unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
+            stated = self._index.stated_terms(weights, language)
+            unknown = sum(weight for term, weight in weights.items() if term not in stated)
             self._unknown[language] = unknown / total if total else 0.0
         return self._unknown[language]
 

@@ -56,7 +56,7 @@ def test_what_changes_while_the_keyword_leg_is_written_is_in_the_new_one(tmp_pat
     assert_the_leg_holds_what_the_database_says(path)
     for each in (index, reader):
         assert found(each, "zorblax", 1) == ["zorblax"]
-        assert not each.has_term("lantern", "en")
+        assert not each.stated_terms(["lantern"], "en")
         assert not {"lantern", "d1101", "d3"} & set(found(each, "matter lantern edition", 400))
     HybridIndex.open(path, LETTERS, exact_below=3).close()
     assert not old.exists()

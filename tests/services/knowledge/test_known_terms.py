@@ -16,7 +16,7 @@ class Lookups:
         self.looked_up: Counter[str] = Counter()
 
     def has(self, version: str, term: str, language: str = "en") -> bool:
-        def look_up() -> bool:
+        def look_up(term: str, language: str) -> bool:
             self.looked_up[f"{version} {term} {language}"] += 1
             return language == "en" and term in self.stated[version]
 
