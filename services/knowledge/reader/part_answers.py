@@ -5,7 +5,7 @@ Promises that what nothing answers is left out, and that no unit is said twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import msgspec
@@ -64,7 +64,7 @@ def select_parts(
                 (OF_WHOLE - 1) * each.retrieval_score
                 - OF_WHOLE * scores.get(each.span, each.retrieval_score)
                 - SAME_DOCUMENT * (each.passage.document_id == document)
-                + ANOTHER_UNIT * (each.span in chosen)
+                + ANOTHER_UNIT * (each.span in chosen or _is_beside(each, chosen.values()))
             )
         )
         found = prefer_current(found, part, today)
@@ -72,6 +72,14 @@ def select_parts(
             chosen.setdefault(found[0].span, found[0])
             evidences.append(made.evidence)
     return tuple(map(unnumbered, chosen.values())), evidences
+
+
+def _is_beside(each: Candidate, chosen: Iterable[Candidate]) -> bool:
+    """Whether it is another row of a table of which one has been chosen: a part that goes on asks more of that one."""
+    return each.unit.kind == "row" and any(
+        each.unit.group == other.unit.group and each.passage.document_id == other.passage.document_id
+        for other in chosen
+    )
 
 
 def adds_to(candidate: Candidate, question: str) -> bool:

@@ -18,6 +18,7 @@ from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.thesaurus import list_queries, rewrite_query
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.asked_questions import find_repeated, prefer_closest
+from tidegate.services.knowledge.reader.bare_answers import complete_bare
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import (
     Candidate,
@@ -176,6 +177,7 @@ class Reader:
             if by_part:
                 selection = Selection(units=by_part)
         evidences.append(measure_evidence(scorer, ranked, selection.units))
+        selection = complete_bare(selection, scorer, index)
         return ranked, selection, max(evidences, key=self._calibration.confidence)
 
     def _rank_part(self, part: str, *, found: Retrieval, may_read: bool) -> RankedPart:

@@ -89,6 +89,8 @@ def _add_near(best: Candidate, ranked: Sequence[Candidate], question: str, find_
             continue
         if len(group := find_group(other)) > 1 and not others:
             entries = _select_entries(other, group, question)
+            if entries.units == (other,):
+                continue
             return Selection(units=(best, *entries.units), shown=entries.shown, total=entries.total)
         longer = words + len(other.plain_text.split())
         if gap <= NEAR_SENTENCE or longer <= SHORT_WORDS:
@@ -124,7 +126,7 @@ def is_same_section(one: Candidate, other: Candidate) -> bool:
 
 
 def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) -> Selection:
-    numbered = _entries_with_numbers(group, question)
+    numbered = _named_best(_entries_with_numbers(group, question), question)
     if numbered:
         return Selection(units=tuple(map(unnumbered, numbered)))
     if _asks_for_all(question, group):
@@ -148,7 +150,20 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
         least = top.retrieval_score - NEAR_ENTRY
         return Selection(units=tuple(unnumbered(each) for each in group if each.retrieval_score >= least))
     denying = _rows_that_deny(group, question)
-    return Selection(units=tuple(denying)) if denying else _whole(group)
+    if denying:
+        return Selection(units=tuple(denying))
+    return Selection(units=(best,)) if is_intro and _answers_alone(best, group, asked) else _whole(group)
+
+
+def _answers_alone(intro: Candidate, group: Sequence[Candidate], asked: frozenset[str]) -> bool:
+    """Whether a sentence before a list does not lead it, and states something asked for that the list, its title and
+    its headings do not."""
+    if intro.unit.kind != "sentence" or intro.plain_text.endswith(":"):
+        return False
+    around = (intro.passage.title, intro.unit.heading, *(each.plain_text for each in group))
+    terms = (find_terms(text, intro.passage.language) for text in (intro.plain_text, " ".join(around)))
+    own, others = map(frozenset, terms)
+    return not asked.isdisjoint(own - others)
 
 
 def _whole(group: Sequence[Candidate]) -> Selection:
@@ -177,6 +192,20 @@ def _entries_with_numbers(group: Sequence[Candidate], question: str) -> list[Can
     asked = set(_IDENTIFIER.findall(question.lower()))
     found = [each for each in group if asked <= set(_IDENTIFIER.findall(each.plain_text.lower()))]
     return found if asked and len(found) <= MOST_SENTENCES else []
+
+
+def _named_best(entries: list[Candidate], question: str) -> list[Candidate]:
+    """Those of the entries that state most words of the question beside its numbers and what is said of all: of a bolt
+    M8 and a nut M8 the nut, where a nut M8 is asked for."""
+    if len(entries) < 2:
+        return entries
+    language = entries[0].passage.language
+    general = _IDENTIFIER.sub(" ", question.lower())
+    asked = frozenset(find_terms(general, language)) - frozenset(
+        find_terms(" ".join(_general_words(entries[0])), language)
+    )
+    stated = [len(asked.intersection(find_terms(each.plain_text, language))) for each in entries]
+    return [each for each, count in zip(entries, stated, strict=True) if count == max(stated)]
 
 
 def _general_words(entry: Candidate) -> list[str]:

@@ -52,6 +52,12 @@ def is_negated(text: str, language: str) -> bool:
     return _words(language)["negations"].search(text) is not None
 
 
+def is_bare_answer(text: str) -> bool:
+    """Whether a text says yes or no, in whatever language of ours, and nothing else."""
+    found = _words(PROSE_LANGUAGES[0])["answers"].match(text)
+    return found is not None and not any(map(str.isalnum, text[found.end() :]))
+
+
 @cache
 def _words(language: str) -> dict[str, re.Pattern[str]]:
     words = load_prose(language)

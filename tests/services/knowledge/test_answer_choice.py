@@ -88,6 +88,24 @@ It takes a minute.
 
 The night bus costs £3.
 """
+SHELTER = """# Shelter on Mole Hill
+
+**Is there a stove?**
+
+No. The hut at the ford has one.
+
+Dogs sleep outside, except guide dogs.
+
+- Bunk: £9
+- Blanket: £2
+- Candle: 50p
+
+| Size | Rope | Pitons |
+|---|---|---|
+| K4 short | £7 | £1 |
+| K4 long | £12 | £2 |
+| K9 | £20 | £3 |
+"""
 UMBRELLAS = """# Umbrella loan
 
 The branch lends umbrellas to customers for two days.
@@ -100,7 +118,7 @@ DOCUMENTS = {
     "umbrellas": UMBRELLAS,
     "bus": BUS, "app": "People register for the night bus with their own telephone. It has no seats.",
     "banknotes": BANKNOTES, "coins": COINS, "foreign": FOREIGN, "lift": LIFT, "hours": HOURS, "power": POWER,
-    "registering": REGISTERING, "hire": HIRE,
+    "registering": REGISTERING, "hire": HIRE, "shelter": SHELTER,
 }  # fmt: skip
 
 
@@ -238,3 +256,19 @@ def test_parts_are_completed_by_what_the_first_says_before_it_asks() -> None:
     parts = split_question(question, "en")
     assert complete_parts(parts) == ("I live in Graz. Who pays the postage", "I live in Graz.: and what do I get back?")
     assert complete_parts(("What is it", "and who sells it?")) == ("What is it", "and who sells it?")
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Is there a stove in the shelter on Mole Hill?", "No. The hut at the ford has one."),
+        ("Where do dogs sleep at the shelter on Mole Hill?", "Dogs sleep outside, except guide dogs."),
+        ("What does a K4 long rope cost at the shelter on Mole Hill?", "K4 long – Rope: £12; Pitons: £2"),
+        (
+            "What does the rope K4 long cost and what do the pitons cost at the shelter?",
+            "K4 long – Rope: £12; Pitons: £2",
+        ),
+    ],
+)
+def test_what_was_asked_comes_with_what_completes_it_and_nothing_beside_it(ask: Ask, question: str, text: str) -> None:
+    assert ask(question).text == text
