@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from tidegate.services.languages.prose import PROSE_LANGUAGES
+
 LEAST_LETTERS = 12
 MOST_CHARS = 5_000
 CERTAIN_CHARS = 200
 """Letters from which on a language is believed that nobody asked for."""
+KNOWN_CHARS = 60
+"""Letters from which on one is believed that the product has words of."""
 CERTAIN = 0.95
 
 
@@ -26,11 +30,14 @@ def detect_language(text: str, languages: Sequence[str]) -> str:
 
 
 def detect_foreign_language(text: str, languages: Sequence[str]) -> str | None:
-    """The language of a long text that is certainly in none of `languages`; None where that is not certain."""
-    if sum(letter.isalpha() for letter in text) < CERTAIN_CHARS:
+    """The language of a text that is certainly in none of `languages`; None where that is not certain, as of a short
+    one it never is."""
+    letters = sum(letter.isalpha() for letter in text)
+    if letters < KNOWN_CHARS:
         return None
     code, share = _rank(text)[0]
-    return code if share >= CERTAIN and code not in languages and len(code) == 2 else None
+    least = KNOWN_CHARS if code in PROSE_LANGUAGES else CERTAIN_CHARS
+    return code if letters >= least and share >= CERTAIN and code not in languages and len(code) == 2 else None
 
 
 def _rank(text: str) -> list[tuple[str, float]]:

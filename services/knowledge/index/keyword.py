@@ -14,38 +14,45 @@ import tantivy
 
 from tidegate.services.knowledge.index.keyword_errors import CheckedSearcher, raising_value_errors
 from tidegate.services.knowledge.index.segment_files import count_removed_rows, count_scattered_rows
-from tidegate.services.languages.words import load_words
+from tidegate.services.languages.stemming import STEMMED_HERE, stem_text
+from tidegate.services.languages.stop_words import load_stop_words
 
 ANALYZERS = "7"
-"""Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
+"""Version of all that turns text into pieces and vectors, but for the model; a change rebuilds indices."""
 
-STEMMED = {"en": "english", "de": "german", "fr": "french", "es": "spanish"}
+TERMS = "2"
+"""Version of the fields and of what turns text into their terms; a change makes keyword legs anew from the database."""
+
+STEMMED = {
+    "en": "english", "de": "german", "fr": "french", "es": "spanish",
+    "it": "italian", "pt": "portuguese", "nl": "dutch",
+}  # fmt: skip
 PLAIN = "xx"
 """Any other language: words in lower case, folded, neither stemmed nor stopped."""
 
 HEAD_BOOST = 0.7
 _WRITER_BYTES = 16_000_000
 _WHOLE_LEG_BYTES = 1_000_000_000
-"""What a writer of a whole leg may take before it begins another segment, each of which is searched on its own: 285 000
-passages of 100 words take less than 150 MB."""
+"""What a writer of a whole leg may take before it begins another segment: 285 000 passages take less than 150 MB."""
 Places = Callable[[list[int]], Mapping[int, tuple[str, int]]]
 """From numbers to where their passages stand, of those that are live and of the language that is asked for."""
 LiveNumbers = Callable[[list[int]], set[int]]
 """From numbers to those of them whose passages are live."""
 META = "meta.json"
 """The file of tantivy that says what was committed last."""
-_LANGUAGES = (*STEMMED, PLAIN)
+_LANGUAGES = (*STEMMED, *STEMMED_HERE, PLAIN)
 
 
 def field_language(language: str) -> str:
     """The language whose analyzer a text in `language` gets."""
-    return language if language in STEMMED else PLAIN
+    return language if language in _LANGUAGES else PLAIN
 
 
 @lru_cache(maxsize=8192)
 def find_terms(text: str, language: str) -> tuple[str, ...]:
     """The terms of a text, as the index holds them: lower case, without stop words, stemmed, folded to ASCII."""
-    return tuple(_analyzer(field_language(language)).analyze(text))
+    kind = field_language(language)
+    return tuple(_analyzer(kind).analyze(stem_text(text, kind)))
 
 
 class KeywordRow(msgspec.Struct, frozen=True, gc=False):
@@ -249,8 +256,8 @@ def _document_of(row: KeywordRow) -> tantivy.Document:
     document = tantivy.Document()
     document.add_unsigned("number", row.number)
     document.add_unsigned("mark", row.mark)
-    document.add_text(f"head_{kind}", row.head)
-    document.add_text(f"body_{kind}", row.body)
+    document.add_text(f"head_{kind}", stem_text(row.head, kind))
+    document.add_text(f"body_{kind}", stem_text(row.body, kind))
     return document
 
 
@@ -268,12 +275,12 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=len(_LANGUAGES))
 def _analyzer(language: str) -> tantivy.TextAnalyzer:
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase())
     if language in STEMMED:
         name = STEMMED[language]
         builder = builder.filter(tantivy.Filter.stopword(name))
-        builder = builder.filter(tantivy.Filter.custom_stopword(load_words(language).stop_words.split()))
+        builder = builder.filter(tantivy.Filter.custom_stopword(load_stop_words(language)))
         builder = builder.filter(tantivy.Filter.stemmer(name))
     return builder.filter(tantivy.Filter.ascii_fold()).build()

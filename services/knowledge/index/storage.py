@@ -19,7 +19,7 @@ from typing import IO, Literal
 import msgspec
 
 from tidegate.services.knowledge.index.errors import IndexLockedError, IndexUnusableError
-from tidegate.services.knowledge.index.keyword import ANALYZERS
+from tidegate.services.knowledge.index.keyword import ANALYZERS, TERMS
 
 DocumentOrigin = Literal["pack", "added", "replica"]
 _PATIENCE_S = 1.0
@@ -48,8 +48,8 @@ class Storage:
         self._held = threading.local()
 
     def keyword(self, number: int) -> Path:
-        """The directory of a keyword leg; a compaction writes the next one, other analyzers have their own."""
-        return self.path / f"keyword-{ANALYZERS}-{number}"
+        """The directory of a keyword leg; a compaction writes the next one, other terms have their own."""
+        return self.path / f"keyword-{ANALYZERS}.{TERMS}-{number}"
 
     def graph(self, name: str) -> Path:
         """A saved graph, by the name that the database has for it."""

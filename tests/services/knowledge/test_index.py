@@ -14,6 +14,7 @@ from tests.support.corpus import BRANCH, FEES, document
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.fusion import fuse_rankings
 from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
 
 
@@ -39,12 +40,33 @@ def test_a_question_finds_its_own_language_by_its_own_stems(index: HybridIndex) 
 def test_languages_that_share_an_analyzer_are_kept_apart(tmp_path: Path) -> None:
     index = HybridIndex.open(tmp_path / "i", LETTERS)
     index.upsert(
-        [document("nl", "# Munten\n\nDe automaat telt.", "nl"), document("it", "# Monete\n\nDe automaat.", "it")]
+        [document("sv", "# Mynt\n\nDe automaat telt.", "sv"), document("da", "# Mønter\n\nDe automaat.", "da")]
     )
-    for language in ("nl", "it"):
+    for language in ("sv", "da"):
         first, second = index.search("automaat", LETTERS.embed("automaat"), 2, language)
         assert (first.language, first.bm25 > 0.0) == (language, True)
         assert second.language != language
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "question"),
+    [
+        ("it", "Il biglietto ridotto costa cinque euro.", "Quanto costano i biglietti ridotti?"),
+        ("pt", "O bilhete reduzido custa cinco euros.", "Quanto custam os bilhetes reduzidos?"),
+        ("nl", "Honden blijven buiten.", "Waar blijft mijn hond?"),
+        ("pl", "Opłata za kartę: 5 złotych.", "Ile trzeba za karty i opłaty?"),
+    ],
+)
+def test_a_language_of_ours_is_stemmed_and_its_question_words_are_not_looked_for(
+    tmp_path: Path, language: str, text: str, question: str
+) -> None:
+    index = HybridIndex.open(tmp_path / "i", LETTERS)
+    index.upsert([document("held", text, language), document("other", "zzz", language)])
+    best = index.search(question, LETTERS.embed(question), 1, language)[0]
+    assert (best.document_id, best.bm25 > 0.0) == ("held", True)
+    asked = find_terms(question, language)
+    assert set(asked) <= set(find_terms(text, language))
+    assert index.stated_terms(asked, language) == frozenset(asked)
 
 
 def test_where_its_own_language_has_nothing_another_may_answer(index: HybridIndex) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.branch_index import LETTERS, branch_index
 from tests.support.corpus import BRANCH, Letters
-from tests.support.index_files import assert_the_leg_holds_what_the_database_says, write_format_1
+from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder, write_format_1
 from tidegate.services.knowledge.index.database import IndexDatabase
 from tidegate.services.knowledge.index.errors import IndexDamagedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.index_writer import IndexWriter
-from tidegate.services.knowledge.index.keyword import ANALYZERS
+from tidegate.services.knowledge.index.keyword import ANALYZERS, TERMS
 from tidegate.services.knowledge.index.storage import Storage, Tombstone
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
 
@@ -50,7 +50,18 @@ def test_an_old_index_is_taken_over_with_its_vectors_origins_and_tombstones(tmp_
     assert_the_leg_holds_what_the_database_says(path)
     index.close()
     left = {file.name.split("-shm")[0].split("-wal")[0] for file in path.iterdir()}
-    assert left == {"index.sqlite", "keyword-7-0", "lock", "compaction.lock"}
+    assert left == {"index.sqlite", f"keyword-{ANALYZERS}.{TERMS}-0", "lock", "compaction.lock"}
+
+
+def test_where_terms_are_made_in_another_way_the_leg_is_made_anew_and_no_vector(tmp_path: Path) -> None:
+    path = tmp_path / "i"
+    branch_index(path).close()
+    now = keyword_folder(path)
+    now.rename(path / f"keyword-{ANALYZERS}-0")
+    index = HybridIndex.open(path, Unasked())
+    assert [folder.name for folder in path.glob("keyword-*")] == [now.name]
+    assert_equals_the_branch(index, tmp_path / "fresh")
+    assert_the_leg_holds_what_the_database_says(path)
 
 
 @pytest.mark.parametrize("kind", ["old format", "other model"])

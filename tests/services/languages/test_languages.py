@@ -102,4 +102,31 @@ def test_a_document_s_language_is_one_of_those_asked_for_unless_it_is_certainly_
     assert detect_language(italian, ("en", "de")) in ("en", "de")
     assert detect_foreign_language(italian, ("en", "de")) == "it"
     assert detect_foreign_language(german, ("en", "de")) is None
-    assert detect_foreign_language(italian[:80], ("en", "de")) is None
+    assert detect_foreign_language(italian[:30], ("en", "de")) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        (
+            "nl",
+            "Honden zijn niet toegestaan, behalve hulphonden. Kaartje volwassene: € 5,80. Kind: € 3,20.",
+        ),
+        (
+            "it",
+            "I cani non sono ammessi, tranne i cani guida per non vedenti. Il biglietto intero costa 5,80 €.",
+        ),
+        (
+            "pt",
+            "Não são permitidos cães, exceto cães-guia. Bilhete de adulto: 5,80 €. Crianças até aos doze anos: 3,20 €.",
+        ),
+        (
+            "pl",
+            "Psy nie są wpuszczane, z wyjątkiem psów asystujących. Bilet normalny: 20 zł. Dzieci: 12 zł.",
+        ),
+    ],
+)
+def test_a_short_document_in_a_language_of_ours_is_certainly_in_that(language: str, text: str) -> None:
+    assert detect_foreign_language(text, ("en", "de", "fr", "es")) == language
+    english = "Dogs are not let in, but for guide dogs. Adults: £5.80. Children under twelve: £3.20."
+    assert detect_foreign_language(english, ("en", "de")) is None
