@@ -113,6 +113,8 @@ class Showing:
         policy = next(part for part in parts_of(Path(self._hub.pack_dir)) if part.kind == "policy")
         changed = PackPart(policy.kind, policy.name, policy.data + f"\n# pushed {uuid.uuid4().hex}\n".encode())
         publisher = PartPublisher(self._clients[HUB], self._hub, self._tenant)
+        for site in self._sites:  # the first question that nothing answers may wait for the hub to open its models
+            await self._ask(site)
         [published] = await publisher.publish_parts([changed], ArtefactTerms(), progress)
         began_s = time.monotonic()
 
