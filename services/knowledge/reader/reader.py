@@ -32,7 +32,7 @@ from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_
 from tidegate.services.knowledge.reader.part_answers import RankedPart, adds_to, select_parts
 from tidegate.services.knowledge.reader.question_parts import split_question
 from tidegate.services.knowledge.reader.retrieval import Retrieval
-from tidegate.services.knowledge.reader.selection import Selection, select_units
+from tidegate.services.knowledge.reader.selection import Selection, select_units, without_strange_intros
 from tidegate.services.knowledge.reader.tuning import NAME as TUNED
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.knowledge.reader.versions import prefer_current
@@ -177,7 +177,7 @@ class Reader:
             if by_part:
                 selection = Selection(units=by_part)
         evidences.append(measure_evidence(scorer, ranked, selection.units))
-        selection = complete_bare(selection, scorer, index)
+        selection = without_strange_intros(complete_bare(selection, scorer, index), question)
         return ranked, selection, max(evidences, key=self._calibration.confidence)
 
     def _rank_part(self, part: str, *, found: Retrieval, may_read: bool) -> RankedPart:
@@ -201,7 +201,7 @@ class Reader:
         if not effort.hopeless < self._calibration.unread_confidence(found.evidence) < effort.sure:
             return ranked
         asked, held = rewrite_query(found.question), tuple(found.held_units())
-        for windows in range(1, effort.windows + 1):
+        for windows in range(1 if effort.enough < 1 else effort.windows, effort.windows + 1):
             logits = self._units.read(asked, held, windows)
             ranked = found.scorer.rank_read(found.ranked, logits) if logits else found.ranked
             if windows < effort.windows and self._confidence_in(ranked, found) >= effort.enough:

@@ -146,6 +146,9 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     ]
     if is_intro and len(named) == 1:
         return Selection(units=(unnumbered(named[0]),))
+    labelled = [each for each in named if not (asked - general).isdisjoint(_label_terms(each))]
+    if [each.span for each in labelled] == [top.span]:
+        return Selection(units=(unnumbered(top),))
     if not is_intro and lead >= least:
         least = top.retrieval_score - NEAR_ENTRY
         return Selection(units=tuple(unnumbered(each) for each in group if each.retrieval_score >= least))
@@ -164,6 +167,12 @@ def _answers_alone(intro: Candidate, group: Sequence[Candidate], asked: frozense
     terms = (find_terms(text, intro.passage.language) for text in (intro.plain_text, " ".join(around)))
     own, others = map(frozenset, terms)
     return not asked.isdisjoint(own - others)
+
+
+def _label_terms(row: Candidate) -> frozenset[str]:
+    """What a row is about, by its first cell; an item has none."""
+    label = row.plain_text.partition(" – ")[0] if row.unit.kind == "row" else ""
+    return frozenset(find_terms(label, row.passage.language))
 
 
 def _whole(group: Sequence[Candidate]) -> Selection:
@@ -211,6 +220,23 @@ def _named_best(entries: list[Candidate], question: str) -> list[Candidate]:
 def _general_words(entry: Candidate) -> list[str]:
     """What is said of all entries of a list: its title, headings and intro."""
     return [entry.passage.title, entry.unit.heading, *(quote for _, _, quote in entry.context)]
+
+
+def without_strange_intros(selection: Selection, question: str) -> Selection:
+    """The selection whose items are not led by a sentence that only stands before their list: it ends with no colon,
+    and states nothing of the question."""
+    languages = {each.passage.language for each in selection.units}
+    asked = {language: frozenset(find_terms(question, language)) for language in languages}
+
+    def led(each: Candidate) -> Candidate:
+        if each.unit.kind != "item" or not each.context:
+            return each
+        intro, language = each.context[0][2].rstrip(), each.passage.language
+        if intro.endswith(":") or not asked[language].isdisjoint(find_terms(intro, language)):
+            return each
+        return msgspec.structs.replace(each, context=each.context[1:])
+
+    return msgspec.structs.replace(selection, units=tuple(map(led, selection.units)))
 
 
 def unnumbered(each: Candidate) -> Candidate:

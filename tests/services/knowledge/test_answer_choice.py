@@ -264,6 +264,7 @@ def test_parts_are_completed_by_what_the_first_says_before_it_asks() -> None:
         ("Is there a stove in the shelter on Mole Hill?", "No. The hut at the ford has one."),
         ("Where do dogs sleep at the shelter on Mole Hill?", "Dogs sleep outside, except guide dogs."),
         ("What does a K4 long rope cost at the shelter on Mole Hill?", "K4 long – Rope: £12; Pitons: £2"),
+        ("What is the blanket at the shelter on Mole Hill?", "Blanket: £2"),
         (
             "What does the rope K4 long cost and what do the pitons cost at the shelter?",
             "K4 long – Rope: £12; Pitons: £2",
