@@ -101,9 +101,8 @@ async def take(
         await slots.acquire()
         while (delivery := await inbox.next(wait_s=60.0)) is None:
             pass
-        in_flight.create_task(settle(stage, handle, delivery, broker, observer)).add_done_callback(
-            lambda _: slots.release()
-        )
+        settling = in_flight.create_task(settle(stage, handle, delivery, broker, observer), name=stage.name)
+        settling.add_done_callback(lambda _: slots.release())
 
 
 async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:

@@ -16,7 +16,7 @@ import structlog
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
-from tidegate.brokers.process.telemetry import open_telemetry
+from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
@@ -153,26 +153,40 @@ def serve_stages(
     stages: tuple[Stage, ...], settings: Settings, name: str, *, with_gateway: bool, parent: int | None
 ) -> None:
     """Serve in this process until a signal, with its telemetry, and with the site's gateway beside the stages."""
-    services: list[OpenService[Settings]] = []
     with open_telemetry(settings) as telemetry:
-        if with_gateway:
-            from tidegate.services.gateway.composition import open as open_gateway
+        process = plan_process(stages, settings, name, telemetry, with_gateway=with_gateway, parent=parent)
+        start(serve(process, settings, telemetry))
 
-            services.append(partial(open_gateway, metrics=telemetry.metrics))
-        if any(stage.name == "cloud-verifier" for stage in stages):  # the hub has no gateway, which looks at a site's
-            from tidegate.services.fleet.stream_fills import open_fill_metrics
 
-            services.append(open_fill_metrics)
-        if any(stage.name == "router" for stage in stages):  # the worker that watches the link
-            from tidegate.services.uplink.stream_check import open_stream_guard
+def plan_process(
+    stages: tuple[Stage, ...],
+    settings: Settings,
+    name: str,
+    telemetry: Telemetry,
+    *,
+    with_gateway: bool,
+    parent: int | None = None,
+) -> WorkerProcess[Settings]:
+    """The stages with what runs beside them in one process."""
+    services: list[OpenService[Settings]] = []
+    if with_gateway:
+        from tidegate.services.gateway.composition import open as open_gateway
 
-            services.append(open_stream_guard)
-        if name == ALL and has_author_key(settings):  # without a key nothing of a log could be signed
-            from tidegate.services.evidence.worker import open_audit_beside
+        services.append(partial(open_gateway, metrics=telemetry.metrics))
+    if any(stage.name == "cloud-verifier" for stage in stages):  # the hub has no gateway, which looks at a site's
+        from tidegate.services.fleet.stream_fills import open_fill_metrics
 
-            services.append(open_audit_beside)
-        own = name_of_replica(name, settings.replica)
-        start(serve(WorkerProcess(own, stages, open_bus, services, parent, wait_until_in_force), settings, telemetry))
+        services.append(open_fill_metrics)
+    if any(stage.name == "router" for stage in stages):  # the worker that watches the link
+        from tidegate.services.uplink.stream_check import open_stream_guard
+
+        services.append(open_stream_guard)
+    if name == ALL and has_author_key(settings):  # without a key nothing of a log could be signed
+        from tidegate.services.evidence.worker import open_audit_beside
+
+        services.append(open_audit_beside)
+    own = name_of_replica(name, settings.replica)
+    return WorkerProcess(own, stages, open_bus, services, parent, wait_until_in_force)
 
 
 def serve_sync(settings: Settings, parent: int | None) -> None:

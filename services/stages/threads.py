@@ -25,9 +25,9 @@ def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
     return call
 
 
-def is_brief(answer: Answer) -> bool:
-    """Whether the answer and its quotations are short enough to be judged in the stage's own loop."""
-    return len(answer.text) + sum(len(each.quote) for each in answer.citations) <= BRIEF_CHARS
+def is_brief(answer: Answer, question: str = "") -> bool:
+    """Whether the answer, its quotations and the question are short enough to be judged in the stage's own loop."""
+    return len(question) + len(answer.text) + sum(len(each.quote) for each in answer.citations) <= BRIEF_CHARS
 
 
 async def in_thread_unless(is_quick: bool, function: Callable[[], T]) -> T:

@@ -136,7 +136,7 @@ class Judging:
 async def evaluate_answer(
     rules: JudgingRules, answered: Drafted | Verified | Partial, is_provisional: bool
 ) -> PolicyEvaluation:
-    """The evaluation, of a long answer in a thread of its own: the rules take tens of milliseconds over it.
+    """The evaluation, of a long question or answer in a thread of its own: the rules take tens of milliseconds over it.
 
     Where only quotations may be given, what is still being written is not shown: what it will become is not known. Of
     other answers in the making that is held back which may become part of a personal value.
@@ -146,7 +146,7 @@ async def evaluate_answer(
         return PolicyEvaluation(answered.answer, (), (), "abstained")
     case = Case(answered.question, answered.answer, here)
     evaluation = await in_thread_unless(
-        is_brief(answered.answer), partial(evaluate, case, rules.policies, rules.find_personal)
+        is_brief(answered.answer, answered.question.text), partial(evaluate, case, rules.policies, rules.find_personal)
     )
     if evaluation.refusal or not isinstance(answered, Partial) or answered.is_whole:
         return evaluation

@@ -49,6 +49,7 @@ from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictE
 from tidegate.services.stages.prefilter.safety import SafetyTier
 from tidegate.services.stages.prefilter.screened_text import PersonalData
 from tidegate.services.stages.settings import PrefilterSettings
+from tidegate.services.stages.threads import in_thread
 
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
@@ -167,7 +168,7 @@ class ScreeningLoader:
             tokenise=partial(tokenise, self._vault, self._put),
             detect_language=language.detect,
             classify=partial(safety.classify, partial(classify, embedder, head)),
-            resolve=resolve_followup,
+            resolve=in_thread(resolve_followup),  # some 4 ms for a conversation of a few answers
             find_reply=ReplyTexts(pack.replies, prefilter.emergency, prefilter.helpline).find,
         )
         versions = ScreeningVersions(

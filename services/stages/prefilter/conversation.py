@@ -24,7 +24,7 @@ class Resolved(Protocol):
     def resolution(self) -> Literal["standalone", "rewritten", "unclear"]: ...
 
 
-Resolve = Callable[[str, Sequence[Turn], str], Resolved]
+Resolve = Callable[[str, Sequence[Turn], str], Awaitable[Resolved]]
 """From a question, what was said before it and its language to the question as it stands by itself."""
 RedactText = Callable[[Asked, str], Awaitable[str]]
 """A text of the asker's with vault tokens in place of personal data."""
@@ -50,13 +50,13 @@ async def resolve_screened(
     none = FollowUp(question, tokens_in(question), is_rewritten=False, is_unclear=False)
     if not asked.history or asked.schema or asked.workload not in ("", "assist"):
         return none
-    resolved = resolve(question, asked.history, language)
+    resolved = await resolve(question, asked.history, language)
     if resolved.resolution == "standalone":
         return none
     if resolved.resolution == "unclear":
         return none._replace(is_unclear=True)
     history = [Turn(turn.role, await redact(asked, turn.text)) for turn in asked.history]
-    text = resolve(question, history, language).text
+    text = (await resolve(question, history, language)).text
     return FollowUp(text, tokens_in(text), is_rewritten=True, is_unclear=False)
 
 

@@ -12,6 +12,8 @@ from tidegate.services.languages.pleasantries import take_pleasantries
 
 FindReply = Callable[[str, str, str], str]
 """From an intent, its verdict and a language to the site's own text; empty where it has none."""
+MOST_PLEASANT_CHARS = 500
+"""A longer text is more than pleasantries, and looking for them takes a millisecond for so many characters."""
 MAY_BE = 0.25
 """Of the threshold of distress: from there on it is not ruled out."""
 
@@ -60,6 +62,8 @@ def may_be_distress(distress: VerdictEstimate, thresholds: ReplyThresholds) -> b
 
 def find_pleasantry(text: str, language: str, languages: Sequence[str]) -> Occasion | None:
     """A text of nothing but pleasantries in a language that the site speaks: the detected one, where it is in that."""
+    if len(text) > MOST_PLEASANT_CHARS:
+        return None
     found = take_pleasantries(text)
     spoken = next((each for each in (language, *languages) if each in found.languages), "")
     return Occasion("smalltalk", found.kind, 1.0, spoken) if found.kind and spoken else None

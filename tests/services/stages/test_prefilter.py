@@ -23,6 +23,7 @@ from tidegate.services.stages.prefilter.handler import (
     screen,
 )
 from tidegate.services.stages.prefilter.replies import ReplyThresholds
+from tidegate.services.stages.threads import in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +79,7 @@ async def screened_by(
         "unseal": lambda request: request,
         "find_personal": ann_is_personal,
         "find_in_schema": ann_is_personal,
-        "resolve": resolve_followup,
+        "resolve": in_thread(resolve_followup),
         "tokenise": one_token,
         "detect_language": detect,
         "classify": classify,

@@ -24,6 +24,7 @@ from tidegate.services.privacy.sealing import seal_request
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.conversation import resolve_screened, text_for_language
+from tidegate.services.stages.threads import in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -145,9 +146,9 @@ async def test_a_text_to_read_is_no_follow_up(fields: dict[str, str]) -> None:
         raise AssertionError("nothing of the history is needed")
 
     request = asked("What is the limit?", "£100", "Can I change it?", **fields)
-    followed = await resolve_screened(request, request.text, "en", resolve_followup, never)
+    followed = await resolve_screened(request, request.text, "en", in_thread(resolve_followup), never)
     assert (followed.text, followed.is_rewritten, followed.is_unclear) == ("Can I change it?", False, False)
     switch = asked("What is the limit?", "£100", "Where is the branch in Truro?")
-    assert not (await resolve_screened(switch, switch.text, "en", resolve_followup, never)).is_rewritten
+    assert not (await resolve_screened(switch, switch.text, "en", in_thread(resolve_followup), never)).is_rewritten
     long = "Where can I find the branch in Truro that opens on Saturdays?"
     assert await text_for_language(asked("Hallo", "Hi", long), long, never) == long

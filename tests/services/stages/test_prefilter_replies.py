@@ -52,6 +52,11 @@ async def test_a_question_is_a_question_with_or_without_a_greeting(text: str, es
     assert isinstance(await screened_by(asked(text), estimate), Screened)
 
 
+@pytest.mark.parametrize(("times", "kind"), [(100, Replied), (200, Screened)])
+async def test_pleasantries_are_looked_for_in_short_texts_alone(times: int, kind: type[Any]) -> None:
+    assert isinstance(await screened_by(asked("Hi! " * times), SERVE), kind)
+
+
 @pytest.mark.parametrize(
     ("distress", "unsafe", "kind"), [(0.3, 0.25, Replied), (0.3, 0.55, Withheld), (0.1, 0.1, Screened)]
 )

@@ -13,12 +13,15 @@ from tidegate.schemas import Answer, Citation
 from tidegate.services.stages.threads import BRIEF_CHARS, in_thread_unless, is_brief
 
 
-@given(st.integers(0, BRIEF_CHARS + 5), st.lists(st.integers(0, 600), max_size=3))
-def test_an_answer_is_brief_with_all_of_its_quotations(text: int, quotes: list[int]) -> None:
+@given(st.integers(0, BRIEF_CHARS + 5), st.lists(st.integers(0, 600), max_size=3), st.integers(0, 600))
+def test_an_answer_is_brief_with_all_of_its_quotations_and_the_question(
+    text: int, quotes: list[int], asked: int
+) -> None:
     cited = tuple(
         Citation(document_id="fees", document_version="1", start=0, end=chars, quote="q" * chars) for chars in quotes
     )
-    assert is_brief(Answer(text="t" * text, citations=cited)) is (text + sum(quotes) <= BRIEF_CHARS)
+    answer = Answer(text="t" * text, citations=cited)
+    assert is_brief(answer, "a" * asked) is (asked + text + sum(quotes) <= BRIEF_CHARS)
 
 
 @pytest.mark.parametrize("is_quick", [False, True])
