@@ -177,6 +177,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The least severe log lines that are written."""
     grace_s: Seconds = GRACE_S
     """How long a drain may take before work in flight is handed back."""
+    loop_held_ms: Annotated[float, msgspec.Meta(gt=0.0)] = 100.0
+    """How long one piece of work may keep a process from all else before that is a warning in its log (`loop_held`)."""
     metrics_host: str = "127.0.0.1"
     """The address on which metrics are served."""
     metrics_port: Port = 0

@@ -22,6 +22,7 @@ from tidegate.brokers.base import Bus
 from tidegate.brokers.handover import HandOver
 from tidegate.brokers.process.core_dumps import forbid_core_dumps
 from tidegate.brokers.process.heap import frozen_heap
+from tidegate.brokers.process.loop_watch import watched_loop
 from tidegate.brokers.process.open_files import raise_open_files
 from tidegate.brokers.process.ready import mark_ready, ready_file
 from tidegate.brokers.process.tasks import end_tasks
@@ -84,8 +85,7 @@ async def serve(
         stack.enter_context(_signals(stop))
         stack.enter_context(_log_unhandled(telemetry))
         forbid_core_dumps()
-        files = raise_open_files()
-        telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
+        _raise_open_files(telemetry)
         if process.parent is not None:
             await stack.enter_async_context(_end_with(process.parent, stop))
         ready_file(settings, process.name).unlink(missing_ok=True)  # one that was killed has left it
@@ -103,12 +103,18 @@ async def serve(
                 for open_service in process.services:
                     await services.enter_async_context(open_service(settings, bus))
                 services.enter_context(frozen_heap())
+                services.enter_context(watched_loop(telemetry, settings.loop_held_ms / 1e3))
                 services.enter_context(mark_ready(settings, process.name, names, telemetry.metrics_port))
                 telemetry.log.info("ready", process=process.name, stages=names, metrics_port=telemetry.metrics_port)
                 await stop.wait()
             telemetry.log.info("draining", process=process.name, grace_s=settings.grace_s)
             drain.set()
         telemetry.log.info("closed", process=process.name)
+
+
+def _raise_open_files(telemetry: Telemetry) -> None:
+    files = raise_open_files()
+    telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
 
 
 async def _comes(needed: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

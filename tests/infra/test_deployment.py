@@ -17,12 +17,14 @@ from ruamel.yaml import YAML
 from tests.support.compose import compose, interpolate
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
+from tidegate.brokers.process.loop_watch import metrics_of_loop
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.servers.kept_server import START_WITHIN_S, KeptServer
 from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.evidence.metrics import METRICS as AUDIT
 from tidegate.services.fleet.roles import SYNC
+from tidegate.services.fleet.stream_fills import METRICS as FILLS
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 from tidegate.services.uplink.stream_check import RESTORED
@@ -268,14 +270,16 @@ def rules() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def metrics() -> set[str]:
-    """The names of every series that a worker exposes, and of those that the router and the audit worker add."""
+    """The names of every series that a worker exposes, and of those that the router, the audit worker and whoever
+    watches the streams add."""
     try:
         registry = Telemetry("site1", output=io.BytesIO(), level="info").registry
     finally:
         structlog.reset_defaults()
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-    audit = [AUDIT.refused, AUDIT.signed, AUDIT.witnessed]
-    families = [*registry.collect(), *RESTORED.collect(), *(each for metric in audit for each in metric.collect())]
+    metrics_of_loop(registry)
+    others = [AUDIT.refused, AUDIT.signed, AUDIT.witnessed, FILLS.share]
+    families = [*registry.collect(), *RESTORED.collect(), *(each for metric in others for each in metric.collect())]
     return {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
 
 
