@@ -1,0 +1,81 @@
+"""Several pieces of work for one question are done at once where threads are free, and by who asks where none is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.services.knowledge.reader.together import Helpers
+
+WAIT_S = 20.0
+
+
+@given(st.integers(0, 3), st.lists(st.integers(), max_size=8))
+def test_each_job_is_done_once_and_the_results_come_in_order(helpers: int, numbers: list[int]) -> None:
+    done: list[int] = []
+
+    def job(at: int) -> int:
+        done.append(at)
+        return numbers[at]
+
+    assert Helpers(helpers).run([partial(job, at) for at in range(len(numbers))]) == numbers
+    assert sorted(done) == list(range(len(numbers)))
+
+
+def test_as_many_jobs_run_at_once_as_there_are_helpers_and_who_asks() -> None:
+    together = threading.Barrier(3)
+    assert sorted(Helpers(2).run([partial(together.wait, WAIT_S)] * 3)) == [0, 1, 2]
+
+
+def test_what_no_helper_is_free_for_is_done_by_who_asks() -> None:
+    helpers = Helpers(1)
+    begun, is_free = threading.Event(), threading.Event()
+
+    def keep_busy() -> int:
+        begun.set()
+        assert is_free.wait(WAIT_S)
+        return 0
+
+    other = threading.Thread(target=helpers.run, args=([begun.wait, keep_busy],))
+    other.start()
+    assert begun.wait(WAIT_S)
+    assert set(helpers.run([threading.get_ident] * 4)) == {threading.get_ident()}
+    is_free.set()
+    other.join(WAIT_S)
+
+
+def test_where_a_job_fails_what_nobody_has_begun_is_left() -> None:
+    helpers, release, begun = Helpers(1), threading.Event(), threading.Event()
+    late: list[str] = []
+
+    def hold() -> None:
+        begun.set()
+        assert release.wait(WAIT_S)
+
+    def fail() -> None:
+        assert begun.wait(WAIT_S)
+        raise ZeroDivisionError
+
+    jobs: list[Callable[[], object]] = [fail, hold, partial(late.append, "begun")]
+    with pytest.raises(ZeroDivisionError):
+        helpers.run(jobs)
+    release.set()
+    helpers.run([partial(threading.Barrier(2).wait, WAIT_S)] * 2)  # the helper comes to this after all before it
+    assert not late
+
+
+def test_what_a_helper_raises_is_raised_to_who_asked() -> None:
+    begun = threading.Event()
+
+    def fail() -> None:
+        begun.set()
+        raise ZeroDivisionError
+
+    jobs: list[Callable[[], object]] = [partial(begun.wait, WAIT_S), fail]
+    with pytest.raises(ZeroDivisionError):
+        Helpers(1).run(jobs)
