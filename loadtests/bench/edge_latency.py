@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+
 from loadtests.bench import bare, chain
 from loadtests.bench.measure import Bar, Entry, Measurement, MeasurementError, Sampled, Target, interleaved
 from loadtests.load.asker import Asker
@@ -170,12 +172,29 @@ class EdgeFloor:
 @contextlib.asynccontextmanager
 async def edge_site() -> AsyncIterator[tuple[EdgeSite, EdgeFloor]]:
     """The site and its floor, both warm from nothing but their start."""
+    questions = [
+        each for each in load_pack(find_default_pack()).questions if each.kind in KINDS and each.workload == "assist"
+    ]
+    async with open_edge_worker([each.text for each in questions]) as worker, bare_hops() as hops:
+        yield EdgeSite(worker.ask, worker.pid), EdgeFloor(worker.settings, questions, hops)
+
+
+class EdgeWorker(msgspec.Struct, frozen=True):
+    """A site of the kiosk in one process, and who asks it the texts, each in its turn."""
+
+    settings: Settings
+    pid: int
+    ask: Ask
+
+
+@contextlib.asynccontextmanager
+async def open_edge_worker(texts: Sequence[str]) -> AsyncIterator[EdgeWorker]:
+    """The site at work, without a hub."""
     pack = load_pack(find_default_pack())
     settings = Settings(state_dir=str(HOME), pack_dir=str(find_default_pack()), site=SITE, tenants=(TENANT,))
     await build_models(settings, LineProgress())
     await asyncio.to_thread(prepare, settings, pack, LineProgress())
     provision_fleet(settings, (SITE,))
-    questions = [each for each in pack.questions if each.kind in KINDS and each.workload == "assist"]
     async with contextlib.AsyncExitStack() as stack:
         fleet = await stack.enter_async_context(open_fleet(HOME, [SITE], roles_of))
         await declare_fleet(fleet, tuple(WORKERS.values()))
@@ -184,9 +203,9 @@ async def edge_site() -> AsyncIterator[tuple[EdgeSite, EdgeFloor]]:
         worker = [each for each in programs if each.name == f"{SITE}/{ALL}"]
         supervisor = await stack.enter_async_context(Supervisor(worker, grace_s=settings.grace_s))
         [child] = supervisor.children.values()
-        asked = LoadQuestions([each.text for each in questions], TENANT, BUDGET_MS)
+        asked = LoadQuestions(texts, TENANT, BUDGET_MS)
         ask = await stack.enter_async_context(open_nats_load(server.nats, SITE, asked, PATIENCE_S, streaming=False))
-        yield EdgeSite(ask, child.pid), EdgeFloor(settings, questions, await stack.enter_async_context(bare_hops()))
+        yield EdgeWorker(settings, child.pid, ask)
 
 
 @contextlib.asynccontextmanager

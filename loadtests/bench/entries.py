@@ -16,6 +16,7 @@ from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.dlp_speed import DLP_ENTRIES
 from loadtests.bench.dlp_vs_presidio import PRESIDIO_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
+from loadtests.bench.edge_half_load import EDGE_HALF_LOAD_ENTRIES
 from loadtests.bench.edge_latency import EDGE_LATENCY_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.full_stream import FULL_STREAM_ENTRIES
@@ -118,6 +119,7 @@ ENTRIES: tuple[Entry, ...] = (
         blocks=partial(throughput_blocks, syncs_each=True),
     ),
     *EDGE_LATENCY_ENTRIES,
+    *EDGE_HALF_LOAD_ENTRIES,
     *EDGE_LM_ENTRIES,
     *CATCH_UP_ENTRIES,
     *SYNC_ENTRIES,
