@@ -90,17 +90,18 @@ def time_collections(loop: TimedLoop) -> None:
 
 
 def describe(callback: Any) -> str:
-    """The callback; of a task's step, where the task was left: the lines that wait, from the outermost inwards."""
+    """The callback, the same at every call; of a task's step, where the task was left: the lines that wait, from the
+    outermost inwards."""
     task = getattr(callback, "__self__", None)
     if not isinstance(task, asyncio.Task):
-        return repr(callback)
+        return str(getattr(callback, "__qualname__", type(callback).__name__))
     coroutine: Any = task.get_coro()
-    lines = [task.get_name()]
+    lines = [str(coroutine.__qualname__)] if task.get_name().startswith("Task-") else [task.get_name()]
     while frame := getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None):
         lines.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
     if len(lines) == 1:
-        lines.append(f"{task.get_coro().__qualname__}, which ended")  # type: ignore[union-attr]
+        lines.append("its end")
     return " > ".join(lines)
 
 
