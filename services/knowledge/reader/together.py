@@ -45,3 +45,5 @@ def count_processors() -> int:
 
 
 HELPERS = Helpers(count_processors() - 1)
+"""Those of this process, for what answers."""
+NOBODY = Helpers(0)

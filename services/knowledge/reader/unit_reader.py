@@ -27,7 +27,7 @@ from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.reader.pairs import States, pack_pairs
 from tidegate.services.knowledge.reader.ranking import RankingModel
-from tidegate.services.knowledge.reader.together import HELPERS
+from tidegate.services.knowledge.reader.together import NOBODY, Helpers
 from tidegate.services.knowledge.reader.tuning import FoundTuning
 from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
 
@@ -84,6 +84,7 @@ class UnitReader:
         self.tuning = ""
         """The version of the tenant's own weights, where it has any."""
         self._head: NDArray[np.float32] | None = None
+        self._helpers = NOBODY
         self.version = _version(embedder.version, data)
         self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
         self._upper = OnnxSession(data["read.onnx"])
@@ -108,7 +109,7 @@ class UnitReader:
     ) -> dict[UnitPlace, float]:
         """The logit of every unit in the windows that hold the given units, which come likeliest first.
 
-        At most so many windows are read, at once where processors are idle. One takes about 20 ms, and 9 more where it
+        At most so many windows are read, at once where helpers are free. One takes about 20 ms, and 9 more where it
         is not remembered; nothing where this question was read with it just before.
         """
         return {unit: piece.logit for unit, piece in self.read_pieces(question, units, most_windows).items()}
@@ -132,7 +133,7 @@ class UnitReader:
         none, while a processor may have nothing to do."""
         if len(windows) > 1:
             self.embedder.lower_states(asked)  # remembered, or each would compute them
-        return HELPERS.run([partial(self._read_window, asked, window) for _, window in windows])
+        return self._helpers.run([partial(self._read_window, asked, window) for _, window in windows])
 
     def _read_window(self, asked: tuple[int, ...], window: Window) -> _ReadWindow:
         """One window is one run, as one text is for the embedding: what is read beside it must not change its logits.
@@ -168,6 +169,13 @@ class UnitReader:
         own._head = np.array(found.tuning.head, np.float32) if found.tuning.head else None
         own.version = f"{self.version}+{found.version}"
         own.tuning = found.version
+        return own
+
+    def helped_by(self, helpers: Helpers) -> UnitReader:
+        """This reader, whose helpers read windows beside it: for who answers. What is learned from a pack beside the
+        answering is read on one processor. What is remembered is shared."""
+        own = copy(self)
+        own._helpers = helpers
         return own
 
     def _choose_windows(self, units: Iterable[tuple[DocumentUnits, int]], most: int) -> list[tuple[str, Window]]:

@@ -20,6 +20,7 @@ from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.together import HELPERS
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
@@ -54,7 +55,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     is not there, and `ModelServerUnnamedError` (backends `openai` and `completions`) without a base URL or a model.
     """
     paths = StatePaths(settings)
-    units = await asyncio.to_thread(UnitReader.load, paths.models)
+    units = (await asyncio.to_thread(UnitReader.load, paths.models)).helped_by(HELPERS)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)

@@ -20,6 +20,7 @@ from tidegate.services.knowledge.extraction import extraction
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import rank_for_tenant
+from tidegate.services.knowledge.reader.together import HELPERS
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
@@ -45,7 +46,7 @@ Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
     """The handler, its model warm, the indices open. Raises `CalibrationMissingError` for an unprepared site."""
     paths = StatePaths(settings)
-    units = await asyncio.to_thread(UnitReader.load, paths.models)
+    units = (await asyncio.to_thread(UnitReader.load, paths.models)).helped_by(HELPERS)
     fields = await asyncio.to_thread(FieldReader.load, paths.models)
     model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
     tokens = model_of("").tokenizer

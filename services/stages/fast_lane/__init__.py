@@ -33,6 +33,7 @@ from tidegate.services.fleet.readers import TenantReading
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import answer_for_tenant
+from tidegate.services.knowledge.reader.together import HELPERS
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import EscalationRefusedError, FastLanePorts, ask_in_time
@@ -46,7 +47,7 @@ REFUSED = "refused_at_hub"
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `CalibrationMissingError`."""
     paths = StatePaths(settings)
-    units = await asyncio.to_thread(UnitReader.load, paths.models)
+    units = (await asyncio.to_thread(UnitReader.load, paths.models)).helped_by(HELPERS)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     async with open_tenant_parts(settings, partial(TenantReading.load, settings, units)) as readings:
 

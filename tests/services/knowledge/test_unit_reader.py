@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -15,9 +16,11 @@ from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import DocumentUnits, HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.together import Helpers
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, UnitReaderMissingError
 
 MODELS = Path(".models")
+T = TypeVar("T")
 DRAFT = "What does a banker's draft cost?"
 
 
@@ -54,10 +57,28 @@ def test_a_logit_does_not_depend_on_what_is_read_beside_it(units: UnitReader, tm
     index = index_of(BRANCH, units, tmp_path)
     first = [(held(index, each), 0) for each in BRANCH[:4]]
     alone = {unit: logit for each in first for unit, logit in units.read(DRAFT, [each], 1).items()}
-    fresh = UnitReader(MODELS / "multilingual", units.embedder)
-    together = fresh.read(DRAFT, first, 4)
-    assert len(together) > 4
-    assert together == alone
+    helpers = CountingHelpers()
+    for fresh in (new_reader(units), new_reader(units).helped_by(helpers)):
+        together = fresh.read(DRAFT, first, 4)
+        assert len(together) > 4
+        assert together == alone
+    assert helpers.jobs == 4
+
+
+class CountingHelpers(Helpers):
+    """One helper, and how many pieces of work were last given to it and to who asks."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.jobs = 0
+
+    def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        self.jobs = len(jobs)
+        return super().run(jobs)
+
+
+def new_reader(units: UnitReader) -> UnitReader:
+    return UnitReader(MODELS / "multilingual", units.embedder)
 
 
 def test_two_texts_under_one_id_are_told_apart(units: UnitReader, tmp_path: Path) -> None:
