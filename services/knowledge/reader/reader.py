@@ -6,6 +6,7 @@ Promises that every word of an answer stands in a citation. Next: candidates.py,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import date
 from functools import partial
 
@@ -200,12 +201,15 @@ class Reader:
             return ranked
         if not effort.hopeless < self._calibration.unread_confidence(found.evidence) < effort.sure:
             return ranked
-        asked, held = rewrite_query(found.question), tuple(found.held_units())
-        for windows in range(1 if effort.enough < 1 else effort.windows, effort.windows + 1):
-            logits = self._units.read(asked, held, windows)
-            ranked = found.scorer.rank_read(found.ranked, logits) if logits else found.ranked
-            if windows < effort.windows and self._confidence_in(ranked, found) >= effort.enough:
-                break
+        asked, held = rewrite_query(found.question), found.held_units()
+        if effort.enough >= 1:
+            logits = self._units.read(asked, held, effort.windows)
+            return found.scorer.rank_read(ranked, logits) if logits else ranked
+        with closing(self._units.read_in_turn(asked, held, effort.windows)) as readings:
+            for logits in readings:
+                ranked = found.scorer.rank_read(found.ranked, logits)
+                if self._confidence_in(ranked, found) >= effort.enough:
+                    break
         return ranked
 
     def _confidence_in(self, ranked: Sequence[Candidate], found: Retrieval) -> float:

@@ -5,7 +5,7 @@ Promises that no piece waits in a queue: what no helper has begun, who asked doe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -37,6 +37,18 @@ class Helpers:
         finally:
             for each in helped:
                 each.cancel()  # where a job has failed nobody waits for those that are left
+
+    def in_turn(self, jobs: Sequence[Callable[[], T]]) -> Generator[T, None, None]:
+        """The same one by one, for who may need no further one: helpers begin the next ones meanwhile, and what none
+        has begun when the iterator is closed is left."""
+        helped = [self._pool.submit(job) for job in jobs[1:]] if self._pool is not None else []
+        try:
+            for number, job in enumerate(jobs):
+                is_begun = number > 0 and bool(helped) and not helped[number - 1].cancel()
+                yield helped[number - 1].result() if is_begun else job()
+        finally:
+            for each in helped:
+                each.cancel()
 
 
 def count_processors() -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -118,22 +119,37 @@ class UnitReader:
         self, question: str, units: Iterable[tuple[DocumentUnits, int]], most_windows: int
     ) -> dict[UnitPlace, ReadPiece]:
         """`read`, with the state that each logit was made of."""
-        asked = encode_question(question, self._encode)
+        asked, windows = encode_question(question, self._encode), self._choose_windows(units, most_windows)
         found: dict[UnitPlace, ReadPiece] = {}
-        windows = self._choose_windows(units, most_windows)
-        for (document, window), read in zip(windows, self._read_windows(asked, windows), strict=True):
-            for piece, logit, state in zip(window.pieces, self._logits(read), read.mixed, strict=True):
-                unit = document, piece.unit
-                if unit not in found or logit > found[unit].logit:
-                    found[unit] = ReadPiece(logit, state)
+        for (document, window), read in zip(windows, self._helpers.run(self._jobs(asked, windows)), strict=True):
+            self._take(document, window, read, found)
         return found
 
-    def _read_windows(self, asked: tuple[int, ...], windows: Sequence[tuple[str, Window]]) -> list[_ReadWindow]:
+    def read_in_turn(
+        self, question: str, units: Iterable[tuple[DocumentUnits, int]], most_windows: int
+    ) -> Generator[dict[UnitPlace, float], None, None]:
+        """What `read` gives after each window, for who may need no further one. Close the iterator: what no helper has
+        begun by then is not read."""
+        asked, windows = encode_question(question, self._encode), self._choose_windows(units, most_windows)
+        found: dict[UnitPlace, ReadPiece] = {}
+        with closing(self._helpers.in_turn(self._jobs(asked, windows))) as reads:
+            for (document, window), read in zip(windows, reads, strict=True):
+                self._take(document, window, read, found)
+                yield {unit: piece.logit for unit, piece in found.items()}
+
+    def _jobs(self, asked: tuple[int, ...], windows: Sequence[tuple[str, Window]]) -> list[Callable[[], _ReadWindow]]:
         """Several are read at once: a question that needs two would else take three times as long as one that needs
         none, while a processor may have nothing to do."""
         if len(windows) > 1:
             self.embedder.lower_states(asked)  # remembered, or each would compute them
-        return self._helpers.run([partial(self._read_window, asked, window) for _, window in windows])
+        return [partial(self._read_window, asked, window) for _, window in windows]
+
+    def _take(self, document: str, window: Window, read: _ReadWindow, found: dict[UnitPlace, ReadPiece]) -> None:
+        """Add the units of a window; one that stands in several has its largest logit."""
+        for piece, logit, state in zip(window.pieces, self._logits(read), read.mixed, strict=True):
+            unit = document, piece.unit
+            if unit not in found or logit > found[unit].logit:
+                found[unit] = ReadPiece(logit, state)
 
     def _read_window(self, asked: tuple[int, ...], window: Window) -> _ReadWindow:
         """One window is one run, as one text is for the embedding: what is read beside it must not change its logits.

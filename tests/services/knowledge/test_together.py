@@ -79,3 +79,40 @@ def test_what_a_helper_raises_is_raised_to_who_asked() -> None:
     jobs: list[Callable[[], object]] = [partial(begun.wait, WAIT_S), fail]
     with pytest.raises(ZeroDivisionError):
         Helpers(1).run(jobs)
+
+
+@given(st.integers(0, 3), st.lists(st.integers(), max_size=8))
+def test_in_turn_each_job_is_done_once_and_the_results_come_in_order(helpers: int, numbers: list[int]) -> None:
+    done: list[int] = []
+
+    def job(at: int) -> int:
+        done.append(at)
+        return numbers[at]
+
+    assert list(Helpers(helpers).in_turn([partial(job, at) for at in range(len(numbers))])) == numbers
+    assert sorted(done) == list(range(len(numbers)))
+
+
+def test_in_turn_a_helper_begins_the_next_one_meanwhile() -> None:
+    begun = threading.Event()
+    jobs: list[Callable[[], object]] = [partial(begun.wait, WAIT_S), begun.set]
+    results = Helpers(1).in_turn(jobs)
+    assert next(results) is True
+    results.close()
+
+
+def test_in_turn_what_nobody_has_begun_when_enough_is_known_is_left() -> None:
+    helpers, release, begun = Helpers(1), threading.Event(), threading.Event()
+    late: list[str] = []
+
+    def hold() -> None:
+        begun.set()
+        assert release.wait(WAIT_S)
+
+    jobs: list[Callable[[], object]] = [partial(begun.wait, WAIT_S), hold, partial(late.append, "begun")]
+    results = helpers.in_turn(jobs)
+    assert next(results) is True
+    results.close()
+    release.set()
+    helpers.run([partial(threading.Barrier(2).wait, WAIT_S)] * 2)  # the helper comes to this after all before it
+    assert not late
