@@ -169,7 +169,7 @@ def site(
 
 def leaf_permissions(site: str, tenants: Collection[str] = ()) -> Permissions:
     """What the hub lets a site's leaf send (`publish`) and receive (`subscribe`); nothing else crosses. `tenants` are
-    those that it may ask a verdict for at once; empty: all.
+    those that it may ask for at once, for a verdict or in a session; empty: all.
 
     Every JetStream subject is spelt out: a wildcard inside one stops replication without an error (nats-server #4832).
     """
@@ -184,7 +184,7 @@ def leaf_permissions(site: str, tenants: Collection[str] = ()) -> Permissions:
         subjects.activation_vote(site),
         subjects.lease_of(site),
         subjects.heads_of(site),
-        all_verification_sessions(site),
+        *all_verification_sessions(site, tenants),
     ]
     subscribe = [
         *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{UP_CONSUMER}" for stream in UP),

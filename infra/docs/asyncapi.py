@@ -152,7 +152,9 @@ def core_channels() -> dict[str, Channel]:
         "approvedText": Channel(subjects.partial(True, TENANT, RID), "the same, after the policy", (Partial,)),
         "deadLetters": Channel(subjects.dead_letter("{stage}", RID), f"stream {subjects.DEAD}: the original bytes", ()),
         "verify": Channel(fast_lane(SITE, TENANT), "an escalated question, without waiting for a stream", (Escalated,)),
-        "sessions": Channel(verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)),
+        "sessions": Channel(
+            verification_session(SITE, TENANT, "{worker}"), "verification round by round", (Begin, Propose)
+        ),
         "cloudText": Channel(subjects.cloud_partial(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
         "claims": Channel(
             claims_of(SITE, f"{TENANT}.{RID}", "{question}"), "at the hub: which worker is at it", (WorkClaim,)

@@ -77,9 +77,9 @@ def _beside(stage: str, site: str) -> UserRole:
             ("live.answers.>",),
         ),
         "drafter": shows
-        | UserRole(stage, (all_verification_sessions(site), *may.looks_up(PIPE))),  # a draft verified in rounds
+        | UserRole(stage, (*all_verification_sessions(site), *may.looks_up(PIPE))),  # a draft verified in rounds
         "fast-lane": UserRole(
-            stage, (fast_lane(site, "*"), all_verification_sessions(site), *may.looks_up(PIPE, TOKENS))
+            stage, (fast_lane(site, "*"), *all_verification_sessions(site), *may.looks_up(PIPE, TOKENS))
         ),
         "policy": UserRole(
             stage,
@@ -173,7 +173,7 @@ def _cloud_verifier(sites: tuple[str, ...]) -> UserRole:
         (
             older_fast_lane("*"),
             fast_lane("*", "*"),
-            all_verification_sessions("*"),
+            *all_verification_sessions("*"),
             subjects.ping("*"),
             claimant("*"),
         ),

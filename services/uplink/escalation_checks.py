@@ -34,7 +34,7 @@ FAULTS = {
     "forged_token": "a vault token in it is not of the fixed form",
     "personal_data": "it holds personal data in clear",
     "unscreened": "it was not read to its end for names in time",
-    "foreign_session": "the verification session is another site's",
+    "foreign_session": "the verification session is another site's, or of another tenant",
 }
 """What is refused, by code, in words that repeat nothing."""
 MOST_BYTES = 512 * 1024

@@ -19,7 +19,7 @@ from tidegate.schemas.refusals import refusal
 from tidegate.schemas.strictness import UnknownFieldError, decode_strictly
 from tidegate.schemas.subject_claims import TRACEPARENT, EscalationClaim, claim_of
 from tidegate.schemas.subjects import escalations_of, site_of
-from tidegate.schemas.verification_subjects import tenant_of_fast_lane
+from tidegate.schemas.verification_subjects import tenant_of_fast_lane, tenant_of_session
 from tidegate.services.fleet.refusal_counts import RefusalCounts, RefusalKind
 from tidegate.services.uplink.escalation_checks import (
     FAULTS,
@@ -116,27 +116,34 @@ class HubIntake:
         tenant; where it does not, the stream says which tenant it is.
         """
         sender = _Sender(site_of(subject), tenant_of_fast_lane(subject))
+        self._check_named(sender)
+        return await self._take(sender, self._read(sender, data, Escalated))
+
+    async def read_begin(self, subject: str, data: bytes) -> Begin:
+        """The beginning of a verification session. Raises as `read_asked` does."""
+        sender = _Sender(site_of(subject), tenant_of_session(subject))
+        self._check_named(sender)
+        begin = self._read(sender, data, Begin)
+        return replace(begin, escalated=await self._take(sender, begin.escalated))
+
+    def check_session(self, subject: str, begun: Escalated) -> None:
+        """Whether the site that goes on with a session is the one that began it, for the same tenant, and is still
+        heard: it may have been revoked since. Raises as `read_asked` does."""
+        sender = _Sender(site_of(subject), tenant_of_session(subject), begun.rid)
+        self._check_named(sender)
+        is_own = sender.site == begun.site and sender.tenant in ("", begun.tenant)
+        self._check(sender, "" if is_own else "foreign_session")
+        self._check(sender, self._binding.fault_of(sender.site, begun.tenant))
+
+    def _check_named(self, sender: _Sender) -> None:
         if not sender.tenant and self._binding.has_own_tenants(sender.site):
             raise RetryLaterError(
                 "this hub takes a site's word for no tenant: bring the site up to date", OLDER_AGAIN_S
             )
-        escalated = self._read(sender, data, Escalated)
-        self._check(sender, "" if sender.tenant in ("", escalated.tenant) else "wrong_tenant")
-        return await self._take(sender, escalated)
-
-    async def read_begin(self, subject: str, data: bytes) -> Begin:
-        """The beginning of a verification session. Raises as `read_asked` does."""
-        sender = _Sender(site_of(subject))
-        begin = self._read(sender, data, Begin)
-        return replace(begin, escalated=await self._take(sender, begin.escalated))
-
-    def check_session(self, subject: str, owner: str) -> None:
-        """Whether the site that asks is the one that began the session. Raises `IntakeRefusedError`."""
-        site = site_of(subject)
-        self._check(_Sender(site), "" if site == owner else "foreign_session")
 
     async def _take(self, sender: _Sender, escalated: Escalated) -> Escalated:
-        """The tenant of what is asked directly is the body's: the site has to serve it."""
+        """The tenant is the subject's; that of an older site is the body's. Either way the site has to serve it."""
+        self._check(sender, "" if sender.tenant in ("", escalated.tenant) else "wrong_tenant")
         sender = sender._replace(tenant=escalated.tenant, rid=escalated.rid)
         self._check(sender, "" if escalated.site == sender.site else "wrong_site")
         self._check(sender, self._binding.fault_of(sender.site, escalated.tenant))

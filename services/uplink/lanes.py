@@ -8,7 +8,12 @@ from __future__ import annotations
 from tidegate.brokers.base import Bus
 from tidegate.schemas import Message, Refused, RetryLaterError, encode
 from tidegate.schemas.refusals import refusal
-from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane, verification_session
+from tidegate.schemas.verification_subjects import (
+    fast_lane,
+    older_fast_lane,
+    older_verification_session,
+    verification_session,
+)
 from tidegate.services.uplink.intake import HubIntake, IntakeRefusedError
 from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.verification_server import VerificationSessions
@@ -28,9 +33,15 @@ class HubLanes:
         """Answer on the bus until it closes."""
         for lane in (fast_lane(EVERY_SITE, EVERY_TENANT), older_fast_lane(EVERY_SITE)):
             await bus.respond_by_subject(lane, self.verify)
-        await bus.respond_by_subject(verification_session(EVERY_SITE), self.begin)
+        for start in (verification_session(EVERY_SITE, EVERY_TENANT), older_verification_session(EVERY_SITE)):
+            await bus.respond_by_subject(start, self.begin)
         if self._sessions is not None:
-            await bus.respond_by_subject(verification_session(EVERY_SITE, self._sessions.worker), self.go_on)
+            ours = self._sessions.worker
+            for own in (
+                verification_session(EVERY_SITE, EVERY_TENANT, ours),
+                older_verification_session(EVERY_SITE, ours),
+            ):
+                await bus.respond_by_subject(own, self.go_on)
 
     async def verify(self, subject: str, data: bytes) -> bytes:
         """Bytes of an `Escalated` in; of a `Verified`, or of a `Refused` with the reason, out."""
@@ -58,6 +69,6 @@ class HubLanes:
         """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out."""
         assert self._sessions is not None  # or nobody would ask here
         try:
-            return await self._sessions.go_on(data, lambda owner: self._intake.check_session(subject, owner))
+            return await self._sessions.go_on(data, lambda begun: self._intake.check_session(subject, begun))
         except IntakeRefusedError as error:
             return encode(error.refused)

@@ -41,7 +41,7 @@ from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
 from tidegate.services.llm.targets.base import VerifyingTarget
 from tidegate.services.uplink.single_flight import STAGE
 
-CheckOwner = Callable[[str], None]
+CheckOwner = Callable[[Escalated], None]
 MOST_SESSIONS = 64
 """Sessions that a worker keeps at once; each holds the keys and values of one prompt and answer."""
 IDLE_S = 10.0
@@ -103,7 +103,7 @@ class VerificationSessions:
         return await self._reply(self._begin, data)
 
     async def go_on(self, data: bytes, check_owner: CheckOwner = lambda _: None) -> bytes:
-        """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out. `check_owner` is given the site that
+        """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out. `check_owner` is given what
         began the session, before anything is done with it; raises what that raises."""
         return await self._reply(partial(self._go_on, check_owner), data)
 
@@ -152,7 +152,7 @@ class VerificationSessions:
         self._check(proposed.ids)
         kept = self._kept.get(proposed.session)
         if kept is not None:
-            check_owner(kept.escalated.site)
+            check_owner(kept.escalated)
         session = self._take(proposed.session)  # one request at a time: a second one finds no session
         if session is None:
             raise SessionRefusedError(refusal("unknown_session", session=proposed.session))

@@ -9,17 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.audited_refusals import entry_of
+from tests.support.audited_refusals import entries_of, entry_of
+from tests.support.hub_intakes import hub_intake
 from tests.support.intake_attacks import ATTEMPTS, DRAFTED, GOOD, SECRET, STORED_ONLY, SUBJECT, IntakeAttempt
 from tests.support.lease_lab import BOOT, OTHER_BOOT, Lab
 from tests.support.taking_hub import taking_hub
-from tidegate.schemas import Begin, LostEscalation, Refused, Verified, decode, encode, replace
+from tidegate.schemas import Begin, LostEscalation, Refused, RetryLaterError, Verified, decode, encode, replace
+from tidegate.schemas.audit import AuditedAct
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import DEAD, ESCALATIONS, VERDICTS, ping
-from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane, verification_session
+from tidegate.schemas.verification_subjects import (
+    fast_lane,
+    older_fast_lane,
+    older_verification_session,
+    verification_session,
+)
 from tidegate.services.evidence.entries import draft_of
 from tidegate.services.fleet.refusal_counts import RefusalCounts
 from tidegate.services.uplink.escalation_checks import FAULTS
+from tidegate.services.uplink.intake import IntakeRefusedError
 from tidegate.sync.trust.leases import ClonedSiteError, revoke_site
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +159,7 @@ async def test_a_site_that_the_hub_does_not_believe_is_heard_on_no_lane_from_the
     assert code in hub.bus.stored(DEAD)[-1].headers["Dead-Reason"]
     check_refused(await hub.bus.request(fast_lane(site, "kiosk"), encode(asked), timeout_s=5.0), code)
     begin = encode(Begin(escalated=asked, tokenizer="t"))
-    check_refused(await hub.bus.request(verification_session(site), begin, timeout_s=5.0), code)
+    check_refused(await hub.bus.request(verification_session(site, "kiosk"), begin, timeout_s=5.0), code)
     lost = encode(LostEscalation(escalated=asked, id="e2"))
     check_refused(await hub.bus.request(ping(site), lost, timeout_s=5.0), code)
     assert [fact.rid for fact in hub.calls] == ["r1"]
@@ -165,6 +173,44 @@ async def test_a_tenant_that_the_hub_does_not_serve_is_named_in_no_entry() -> No
     stranger = encode(replace(GOOD, tenant="stranger"))
     check_refused(await hub.bus.request(fast_lane("site1", "stranger"), stranger, timeout_s=5.0), "unknown_tenant")
     check_entry(hub.counts, "unknown_tenant", tenant="")
+
+
+async def test_in_a_session_the_tenant_is_the_subject_s(tmp_path: Path) -> None:
+    lab, hub = Lab(tmp_path), await taking_hub(tmp_path / "sites", tenants=("kiosk", "bank"))
+    lab.records.store(replace(lab.records.load("site1"), tenants=("kiosk",)))
+    own, banks = (encode(Begin(escalated=replace(GOOD, tenant=tenant), tokenizer="t")) for tenant in ("kiosk", "bank"))
+
+    async def begin(tenant: str, data: bytes) -> bytes:
+        return await hub.bus.request(verification_session("site1", tenant), data, timeout_s=5.0)
+
+    assert decode(await begin("kiosk", own), Refused).code == "unable", "taken: this hub verifies no drafts"
+    check_refused(await begin("bank", own), "wrong_tenant")
+    check_entry(hub.counts, "wrong_tenant", tenant="bank")
+    check_refused(await begin("kiosk", banks), "wrong_tenant")
+    check_refused(await begin("bank", banks), "foreign_tenant")
+    older = await hub.bus.request(older_verification_session("site1"), own, timeout_s=5.0)
+    assert "bring the site up to date" in decode(older, Refused).reason
+
+
+async def test_a_session_ends_with_the_trust_in_its_site(tmp_path: Path) -> None:
+    lab, counts = Lab(tmp_path), RefusalCounts()
+    intake = hub_intake(tmp_path / "sites", counts=counts, tenants=("kiosk", "bank"))
+    ours = verification_session("site1", "kiosk", "w1")
+    intake.check_session(ours, GOOD)
+    intake.check_session(older_verification_session("site1", "w1"), GOOD)
+    for theirs in (verification_session("site1", "bank", "w1"), verification_session("site2", "kiosk", "w1")):
+        with pytest.raises(IntakeRefusedError, match="foreign_session"):
+            intake.check_session(theirs, GOOD)
+    of_another_tenant(lab)
+    with pytest.raises(IntakeRefusedError, match="foreign_tenant"):
+        intake.check_session(ours, GOOD)
+    with pytest.raises(RetryLaterError, match="bring the site up to date"):
+        intake.check_session(older_verification_session("site1", "w1"), GOOD)
+    revoked(lab)
+    with pytest.raises(IntakeRefusedError, match="revoked_site"):
+        intake.check_session(ours, GOOD)
+    codes = {entry.body.about for entry in entries_of(counts) if isinstance(entry.body, AuditedAct)}
+    assert codes == {"foreign_session", "foreign_tenant", "revoked_site"}
 
 
 async def test_on_the_fast_lane_the_tenant_is_the_subject_s(tmp_path: Path) -> None:

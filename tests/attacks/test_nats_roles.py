@@ -113,8 +113,8 @@ async def test_no_role_but_the_operator_purges_deletes_or_changes_what_is_stored
 
 NEEDS = [
     ("site1", "drafter", "$JS.API.DIRECT.GET.PIPE.pipe.kiosk.retrieved.r1"),
-    ("site1", "drafter", verification_session("site1")),
-    ("site1", "drafter", verification_session("site1", "w1")),
+    ("site1", "drafter", verification_session("site1", "kiosk")),
+    ("site1", "drafter", verification_session("site1", "kiosk", "w1")),
     ("site1", "policy", "$JS.API.DIRECT.GET.PIPE.pipe.kiosk.retrieved.r1"),
     ("site1", "policy", "$JS.API.DIRECT.GET.ESCALATIONS.escalations.site1.kiosk.r1"),
     ("site1", "gateway", "$JS.API.DIRECT.GET.ASKS"),

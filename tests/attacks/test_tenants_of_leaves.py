@@ -14,7 +14,13 @@ from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas.subjects import HUB, inbox_of
-from tidegate.schemas.verification_subjects import fast_lane, older_fast_lane
+from tidegate.schemas.verification_subjects import (
+    ANY_WORKER,
+    fast_lane,
+    older_fast_lane,
+    older_verification_session,
+    verification_session,
+)
 from tidegate.services.fleet.roles import roles_of
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +49,9 @@ async def test_the_hub_s_server_carries_a_tenant_s_questions_from_its_own_sites_
             async def answer(msg: Msg) -> None:
                 await msg.respond(msg.subject.encode())
 
-            for subject in (fast_lane("*", "*"), older_fast_lane("*")):
+            started = (verification_session("*", "*"), older_verification_session("*"))
+            goes_on = (verification_session("*", "*", "w1"), older_verification_session("*", "w1"))
+            for subject in (fast_lane("*", "*"), older_fast_lane("*"), *started, *goes_on):
                 await answering.client.subscribe(subject, cb=answer)
             await answering.client.flush()
 
@@ -58,3 +66,9 @@ async def test_the_hub_s_server_carries_a_tenant_s_questions_from_its_own_sites_
             assert await is_answered(older_fast_lane("site1")), "or it would not hear what is wrong"
             assert await is_answered(fast_lane("site1", "stranger")) == (not tenants)
             assert not await is_answered(fast_lane("site2", "kiosk"))
+            for worker in (ANY_WORKER, "w1"):
+                assert await is_answered(verification_session("site1", "kiosk", worker))
+                assert await is_answered(verification_session("site1", "stranger", worker)) == (not tenants)
+                assert not await is_answered(verification_session("site2", "kiosk", worker))
+            assert await is_answered(older_verification_session("site1")), "or it would not hear what is wrong"
+            assert await is_answered(older_verification_session("site1", "w1")) == (not tenants)

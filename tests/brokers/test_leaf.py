@@ -21,7 +21,13 @@ from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import subjects
-from tidegate.schemas.verification_subjects import ANY_WORKER, fast_lane, older_fast_lane, verification_session
+from tidegate.schemas.verification_subjects import (
+    ANY_WORKER,
+    fast_lane,
+    older_fast_lane,
+    older_verification_session,
+    verification_session,
+)
 
 CONTROL = "100"
 """The status of what keeps a consumer's connection alive, without data: on a slow machine it comes in between."""
@@ -43,7 +49,8 @@ async def worker(nc: Client) -> None:
     await nc.subscribe(fast_lane("*", "*"), "hub", cb=answer)
     await nc.subscribe("cloud.*.ping", "hub", cb=answer)
     for who in (ANY_WORKER, "0a1b2c3d"):
-        await nc.subscribe(verification_session("*", who), "hub", cb=answer)
+        for session in (verification_session("*", "*", who), older_verification_session("*", who)):
+            await nc.subscribe(session, "hub", cb=answer)
     await nc.flush()
 
 
@@ -94,9 +101,10 @@ async def test_the_fast_lane_answers_and_without_a_worker_fails_at_once(tmp_path
         assert await answered(site, fast_lane("site1", "kiosk")) == b"cloud.site1.verify.kiosk x"
         assert await answered(site, older_fast_lane("site1")) == b"cloud.site1.verify x"
         assert await answered(site, subjects.ping("site1")) == b"cloud.site1.ping x"
-        for ours in (verification_session("site1"), verification_session("site1", "0a1b2c3d")):
-            assert await answered(site, ours) == ours.encode() + b" x"
-        theirs = (fast_lane("site2", "kiosk"), subjects.ping("site2"), verification_session("site2"))
+        for who in (ANY_WORKER, "0a1b2c3d"):
+            for ours in (verification_session("site1", "kiosk", who), older_verification_session("site1", who)):
+                assert await answered(site, ours) == ours.encode() + b" x"
+        theirs = (fast_lane("site2", "kiosk"), subjects.ping("site2"), verification_session("site2", "kiosk"))
         for foreign in (*theirs, "cloud.site1.other", "cloud.site1.loop"):
             with pytest.raises(nats.errors.NoRespondersError):
                 await site.request(foreign, b"x", timeout=60)

@@ -107,8 +107,9 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
         made = await stack.enter_async_context(cloud(hub, CausalLM(models / "lm" / "target")))
         settings = msgspec.structs.replace(settings, nats=servers.sites["site1"].nats)
         all_ = Whole(settings, site, hub, made, links["site1"])
-        await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
-        await hub.listen(all_verification_sessions("site1"), all_.hear)
+        await patiently(partial(site.request, verification_session("site1", "kiosk"), b"", timeout_s=5.0))
+        for sessions in all_verification_sessions("site1"):
+            await hub.listen(sessions, all_.hear)
         stop = asyncio.Event()
         flight = SingleFlight(
             partial(verify, answer=made.answerer.answer, suggest=find_nothing, sure_from=lambda _: 0.0)

@@ -15,8 +15,8 @@ Draws = Callable[[Sequence[int], int], list[int]]
 
 
 async def put(bus: MemoryBus, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
-    """What a hub answers."""
-    reply = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
+    """What a hub answers the site for its tenant `kiosk`."""
+    reply = await bus.request(verification_session("site1", "kiosk", worker), encode(request), timeout_s=timeout_s)
     found: Message = decode(reply, Accepted, Verified, Refused)
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tidegate.brokers.base import CoreClient
 from tidegate.schemas import Accepted, Degradation, Escalated, Message, Refused, Verified, decode, encode
@@ -64,11 +65,12 @@ class InteractiveVerifier:
         async with self._slots:
             digest = model.tokenizer.digest
             clock = self._clock
-            client = VerificationClient(escalated, digest, send=self._send, open_drafter=open_drafter, clock=clock)
+            send = partial(self._send, escalated.tenant)
+            client = VerificationClient(escalated, digest, send=send, open_drafter=open_drafter, clock=clock)
             return await client.verdict()
 
-    async def _send(self, worker: str, request: Message, timeout_s: float) -> Message:
-        subject = verification_session(self._site, worker)
+    async def _send(self, tenant: str, worker: str, request: Message, timeout_s: float) -> Message:
+        subject = verification_session(self._site, tenant, worker)
         data = await self._client.request(subject, encode(request), timeout_s=timeout_s)
         reply: Message = decode(data, Accepted, Verified, Refused)
         return reply

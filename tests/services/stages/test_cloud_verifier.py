@@ -107,7 +107,10 @@ class TestEveryBackend:
             state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
             begin = encode(Begin(escalated=escalated(WHO, site="site7"), tokenizer=TOKENS.digest))
             reply = decode(
-                await bus.request(verification_session("site7"), begin, timeout_s=30.0), Accepted, Verified, Refused
+                await bus.request(verification_session("site7", "kiosk"), begin, timeout_s=30.0),
+                Accepted,
+                Verified,
+                Refused,
             )
             assert isinstance(reply, (Accepted, Verified)) is state.keeps_sessions
             assert state.keeps_sessions or reply.code == "unable"

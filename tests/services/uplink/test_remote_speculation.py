@@ -218,13 +218,14 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_session_goes_on(b
             assert (refused.code, bool(refused.reason)) == (code, True)
         assert isinstance(await put(bus, opened.worker, Propose(session=opened.session, position=1)), Accepted)
         theirs = encode(Propose(session=opened.session, position=1))
-        stolen = await bus.request(verification_session("site2", opened.worker), theirs, timeout_s=5.0)
-        assert decode(stolen, Refused).code == "refused_at_hub"
-        assert "another site" in decode(stolen, Refused).reason
+        for site, tenant in (("site2", "kiosk"), ("site1", "stranger")):
+            stolen = await bus.request(verification_session(site, tenant, opened.worker), theirs, timeout_s=5.0)
+            assert decode(stolen, Refused).code == "refused_at_hub"
+            assert "another site's, or of another tenant" in decode(stolen, Refused).reason
         refused = await put(bus, opened.worker, Propose(session=opened.session, position=1))
         assert getattr(refused, "code", "") == "out_of_step"
         for garbage in (b"", b"\x81garbage", encode(asked())):
-            reply = await bus.request(verification_session("site1"), garbage, timeout_s=5.0)
+            reply = await bus.request(verification_session("site1", "kiosk"), garbage, timeout_s=5.0)
             assert decode(reply, Refused).code == "refused_at_hub"
 
 
