@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.brokers.servers import conf
@@ -29,6 +29,7 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 
 RolesOf = Callable[[str, Sequence[str]], Sequence[UserRole]]
+Tenants = Mapping[str, Collection[str]]
 
 
 class FleetBusyError(TidegateError, RuntimeError):
@@ -61,10 +62,12 @@ class Fleet:
     read them is the operator of this machine. A leaf's is worth what `conf.leaf_permissions` says and nothing else.
     """
 
-    def __init__(self, state_dir: Path, roles: RolesOf = no_roles) -> None:
-        """`roles` says which users a domain has beside its operator, at the hub for which sites."""
+    def __init__(self, state_dir: Path, roles: RolesOf = no_roles, tenants: Tenants | None = None) -> None:
+        """`roles` says which users a domain has beside its operator, at the hub for which sites; `tenants` whom a site
+        serves, of those that serve some only."""
         self.state_dir = state_dir
         self._roles = roles
+        self._tenants = tenants
         self.sites: dict[str, Server] = {}
         seed = seed_file_of(state_dir, HUB)
         self.hub = Server(HUB, self._home(HUB), self.hub_conf(()), admits_leaves=True, operator_seed=seed)
@@ -95,7 +98,7 @@ class Fleet:
     def hub_conf(self, sites: Sequence[str]) -> conf.Conf:
         """The hub's configuration, with a leaf for each of these sites."""
         known: Mapping[str, str] = {site: self.leaf_credential(site).public for site in sites}
-        return conf.hub(self.operator_credential(HUB).public, known, self._users(HUB, sites))
+        return conf.hub(self.operator_credential(HUB).public, known, self._users(HUB, sites), tenants=self._tenants)
 
     def make_site(self, site: str, hub_url: str) -> Server:
         """The server of a site, which is not started yet, and finds the hub at `hub_url`."""
@@ -133,13 +136,15 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def open_fleet(state_dir: Path, sites: Sequence[str], roles: RolesOf = no_roles) -> AsyncIterator[Fleet]:
+async def open_fleet(
+    state_dir: Path, sites: Sequence[str], roles: RolesOf = no_roles, tenants: Tenants | None = None
+) -> AsyncIterator[Fleet]:
     """A linked fleet under `state_dir`, ended on leaving; the same directory again is the same fleet, data and all.
 
     Raises `FleetBusyError` while another process has one there, and what `Server.start` raises.
     """
     with _lock(state_dir):
-        servers = Fleet(state_dir, roles)
+        servers = Fleet(state_dir, roles, tenants)
         try:
             await servers.start(sites)
             yield servers

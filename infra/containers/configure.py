@@ -63,7 +63,7 @@ def configure(
     hosts = hub_host.split(",")
     named = {HUB: [*hosts, client_host(HUB)], **{site: [site, client_host(site)] for site in sites}}
     tls = certificates(out, CertificateAuthority(paths.tls), named, etc)
-    served = tenants_of(SiteRecords(paths.site_records))
+    served = SiteRecords(paths.site_records).tenants_of_sites()
     hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites), tls[HUB], served)
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write_hub(out / HUB, hub, hosts, tls[HUB])
@@ -99,11 +99,6 @@ def included(home: Path, etc: str, applications: str) -> str:
         return os.path.relpath(applications, etc or home.absolute())
     (home / APPLICATIONS).touch(mode=0o600)
     return APPLICATIONS
-
-
-def tenants_of(records: SiteRecords) -> dict[str, tuple[str, ...]]:
-    """Whom each site serves that the hub has provisioned already; a server lets it speak for no other at once."""
-    return {site: records.load(site).tenants for site in records.sites()}
 
 
 def client_host(domain: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.servers.credentials import seed_file_of
-from tidegate.brokers.servers.fleet import open_fleet
+from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
@@ -33,6 +33,7 @@ from tidegate.services.fleet.supervisor import ChildFailedError, Program, Superv
 from tidegate.services.fleet.worker_replicas import program_of
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.site_records import SiteRecords
 
 Fill = Callable[[], Coroutine[Any, Any, None]]
 """What brings the sites what they answer from, once their sync workers run."""
@@ -129,7 +130,7 @@ async def deploy(
     when a server cannot.
     """
     write_applications(settings)
-    async with open_fleet(Path(settings.state_dir), sites, roles_of) as servers:
+    async with open_servers(settings, sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()), retention=settings.retention)
         running = {HUB: servers.hub, **servers.sites}
         guard = asyncio.create_task(look_after_servers(running, settings))
@@ -149,6 +150,13 @@ async def deploy(
         finally:
             StatePaths(settings).fleet.unlink(missing_ok=True)
             await end_tasks(guard)
+
+
+def open_servers(settings: Settings, sites: Sequence[str]) -> AbstractAsyncContextManager[Fleet]:
+    """The servers of the hub and these sites. The hub's takes from a site what that asks for the tenants of its record,
+    and for no other. Raises as `open_fleet` does, and `UnreadableError` for a record."""
+    records = SiteRecords(StatePaths(replace(settings, site=HUB)).site_records)
+    return open_fleet(Path(settings.state_dir), sites, roles_of, records.tenants_of_sites())
 
 
 def find_failed_sites(faults: Sequence[ChildFailedError], sites: Sequence[str]) -> set[str]:

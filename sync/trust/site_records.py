@@ -95,6 +95,11 @@ class SiteRecords:
         except msgspec.DecodeError as error:
             raise UnreadableError(f"{path}: {error}", "restore it from a backup, or provision the site anew") from error
 
+    def tenants_of_sites(self) -> dict[str, tuple[str, ...]]:
+        """Whom each site serves that was ever provisioned: what the hub's server lets it ask for. Raises
+        `UnreadableError`."""
+        return {site: self.load(site).tenants for site in self.sites()}
+
     def store(self, record: SiteRecord) -> None:
         """Raises `OSError`."""
         replace_file(self._path(record.site), msgspec.json.encode(record), PRIVATE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import nats.errors
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tests.support.intruders import intruder
@@ -13,6 +15,7 @@ from tests.support.nats_fleet import until
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.nats_server import Server
+from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB, inbox_of
 from tidegate.schemas.verification_subjects import (
     ANY_WORKER,
@@ -21,9 +24,34 @@ from tidegate.schemas.verification_subjects import (
     older_verification_session,
     verification_session,
 )
+from tidegate.services.fleet.deployment import open_servers
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.roles import roles_of
+from tidegate.services.settings import Settings
+from tidegate.sync.trust.site_records import SiteRecords
 
 pytestmark = pytest.mark.anyio
+
+
+async def answering_everything(hub: Client) -> None:
+    """Answer as a hub's verifier whatever is asked at once."""
+
+    async def answer(msg: Msg) -> None:
+        await msg.respond(msg.subject.encode())
+
+    started = (verification_session("*", "*"), older_verification_session("*"))
+    goes_on = (verification_session("*", "*", "w1"), older_verification_session("*", "w1"))
+    for subject in (fast_lane("*", "*"), older_fast_lane("*"), *started, *goes_on):
+        await hub.subscribe(subject, cb=answer)
+    await hub.flush()
+
+
+async def answers(site: Client, subject: str) -> bool:
+    """Whether the hub answers a client of the site."""
+    try:
+        return (await site.request(subject, b"x", timeout=1.0)).data == subject.encode()
+    except nats.errors.NoRespondersError:
+        return False
 
 
 @pytest.mark.parametrize("tenants", [("bank", "kiosk"), ()], ids=["some", "all"])
@@ -45,22 +73,8 @@ async def test_the_hub_s_server_carries_a_tenant_s_questions_from_its_own_sites_
             intruder(hub.nats, inbox_of(HUB)) as answering,
             intruder(site.nats, inbox_of("site1")) as asking,
         ):
-
-            async def answer(msg: Msg) -> None:
-                await msg.respond(msg.subject.encode())
-
-            started = (verification_session("*", "*"), older_verification_session("*"))
-            goes_on = (verification_session("*", "*", "w1"), older_verification_session("*", "w1"))
-            for subject in (fast_lane("*", "*"), older_fast_lane("*"), *started, *goes_on):
-                await answering.client.subscribe(subject, cb=answer)
-            await answering.client.flush()
-
-            async def is_answered(subject: str) -> bool:
-                try:
-                    return (await asking.client.request(subject, b"x", timeout=1.0)).data == subject.encode()
-                except nats.errors.NoRespondersError:
-                    return False
-
+            await answering_everything(answering.client)
+            is_answered = partial(answers, asking.client)
             await until(lambda: is_answered(fast_lane("site1", "kiosk")))
             assert await is_answered(fast_lane("site1", "bank"))
             assert await is_answered(older_fast_lane("site1")), "or it would not hear what is wrong"
@@ -72,3 +86,22 @@ async def test_the_hub_s_server_carries_a_tenant_s_questions_from_its_own_sites_
                 assert not await is_answered(verification_session("site2", "kiosk", worker))
             assert await is_answered(older_verification_session("site1")), "or it would not hear what is wrong"
             assert await is_answered(older_verification_session("site1", "w1")) == (not tenants)
+
+
+async def test_what_up_starts_carries_a_tenant_s_questions_from_its_own_sites_only(tmp_path: Path) -> None:
+    settings = Settings(state_dir=str(tmp_path), tenants=("bank", "kiosk"))
+    records = SiteRecords(StatePaths(replace(settings, site=HUB)).site_records)
+    records.provision("site1", 1, "00" * 32, ("kiosk",))
+    async with (
+        open_servers(settings, ("site1", "site2")) as fleet,
+        intruder(fleet.nats_of(HUB, "cloud-verifier"), inbox_of(HUB)) as answering,
+        intruder(fleet.sites["site1"].nats, inbox_of("site1")) as narrow,
+        intruder(fleet.sites["site2"].nats, inbox_of("site2")) as wide,
+    ):
+        await answering_everything(answering.client)
+        await until(lambda: answers(narrow.client, fast_lane("site1", "kiosk")))
+        await until(lambda: answers(wide.client, fast_lane("site2", "bank")))
+        for of_tenant in (fast_lane, verification_session):
+            assert await answers(narrow.client, of_tenant("site1", "kiosk"))
+            assert not await answers(narrow.client, of_tenant("site1", "bank"))
+            assert await answers(wide.client, of_tenant("site2", "bank")), "nobody has provisioned it"
