@@ -136,7 +136,8 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     objects_s: Kept = 0
     """Snapshots and weights. What is older is not fetched by a new site."""
     audit_s: Kept = 0
-    """Entries of the audit log, which is no stream: of older ones the hash is kept alone, once they are witnessed."""
+    """Entries of the audit log, which is no stream: of older ones the hash is kept alone, once they are witnessed
+    (`audit.has_witness`)."""
     audit_bytes: Annotated[int, msgspec.Meta(ge=0, extra={"unit": "bytes"})] = 16 << 30
     """Of all entries that are kept whole; of the oldest of more than that the hash is kept alone. 0: without bound."""
     oldest_make_room: tuple[Literal["PIPE", "DEAD"], ...] = ("PIPE",)

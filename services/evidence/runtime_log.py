@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from tidegate.schemas import Asked, Message, Published, TidegateError
 from tidegate.schemas.audit import AuditedAct, AuditEvent
+from tidegate.services.evidence.bounds import sign_new, trim_once
 from tidegate.services.evidence.entries import audited, draft_event
 from tidegate.services.evidence.heads import HeadKeys
 from tidegate.services.evidence.log import AuditLog, EntryDraft
@@ -47,7 +48,7 @@ class RuntimeLog:
         kept_s = settings.retention.pipe_s
         self._record = None if vault is None else RuntimeRecord(paths.audit, vault, kept_s)
         self.faults = Faults("audit")
-        self._site = settings.site
+        self._settings = settings
         self._directory = paths.audit
         self._identity = IdentityFile(paths.trust)
         self._spool = EventSpool(paths.audit_events)
@@ -67,7 +68,8 @@ class RuntimeLog:
         self.loop.wake()
 
     def take(self) -> None:
-        """Log the answers that wait, and sign the head; where the audit worker has the log, it takes them.
+        """Log the answers that wait, sign the head, and keep the log within `retention`; where the audit worker has the
+        log, it does all that.
 
         Raises `AuditDamagedError`, `AuditFullError`, and what signing raises; they wait on then.
         """
@@ -79,13 +81,15 @@ class RuntimeLog:
         if not waiting:
             return
         incarnation = self._identity.load().incarnation if self._identity.exists else 1
-        begun = AuditedAct(about=self._site, reason=version("tidegate"))
+        begun = AuditedAct(about=self._settings.site, reason=version("tidegate"))
         drafts = [EntryDraft(kind="log_opened", body=begun, source="log"), *map(draft_event, waiting)]
         try:
-            with AuditLog.open(self._directory, self._site, incarnation) as log:
+            with AuditLog.open(self._directory, self._settings.site, incarnation) as log:
                 log.append(drafts, self._now_ms(log))
                 self._spool.forget(waiting)
-                log.keep_checkpoint(self._keys.sign(log.reader.head()))
+                sign_new(log, self._keys.sign)
+                while trim_once(log, self._keys.sign, self._settings, self._now_ms(log)):
+                    continue
         except AuditBusyError:
             return
 

@@ -16,3 +16,7 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How often what is new is logged and the head of the log signed: an entry is signed for that much later."""
     witness_every_s: RoundS = 5.0
     """How often a site has the hub witness its newest head, where there is one."""
+    has_witness: bool = True
+    """Whether another domain witnesses the heads: the hub those of a site, the sites that of the hub. Until then no
+    entry is given up for `retention`. `false` for a site without a hub, or a hub without sites: entries go once a head
+    is signed over them, and nobody but the domain can prove later what they were."""

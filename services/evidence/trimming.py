@@ -1,8 +1,8 @@
 """How far back an audit log is kept: which of its entries may go now. Pure, but for what it reads of the log.
 
-Promises that nothing goes that nobody else has witnessed, and that what goes leaves its hash: every head that was
+Promises that nothing goes that is under no head which counts, and that what goes leaves its hash: every head that was
 ever signed can be proven by those that stay.
-Next: log.py, which trims; verification.py, which checks that it was allowed."""
+Next: bounds.py, which head counts; log.py, which trims; verification.py, which checks that it was allowed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ MOST_AT_ONCE = 16 * TILE
 """Entries that go in one transaction: some 8 MB, for which nobody who logs has to wait long."""
 
 
-def choose_end(reader: AuditReader, retention: RetentionSettings, witnessed: int, now_ms: int) -> int:
+def choose_end(reader: AuditReader, retention: RetentionSettings, provable: int, now_ms: int) -> int:
     """Before which entry the log may go now, at most `MOST_AT_ONCE` from where it begins; where it begins, for nothing.
 
-    `witnessed` is the size of the newest head of the log that another domain has seen. Raises `AuditDamagedError`,
+    `provable` is the size of the newest head of the log that counts: one that another domain has seen, or where there
+    is no other a signed one; see bounds.py. Raises `AuditDamagedError`,
     `UnreadableError`.
     """
     state = reader.state()
     begin = state.trimmed
-    tiles = max(0, (min(witnessed, state.size, begin + MOST_AT_ONCE) - begin) // TILE)
+    tiles = max(0, (min(provable, state.size, begin + MOST_AT_ONCE) - begin) // TILE)
     old = _count_old(reader, begin, tiles, now_ms - 1000 * retention.audit_s) if retention.audit_s else 0
     many = _count_too_many(reader, begin, tiles, retention.audit_bytes) if retention.audit_bytes else 0
     return begin + TILE * max(old, many)

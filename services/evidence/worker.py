@@ -21,12 +21,12 @@ from tidegate.schemas.audit import AuditedAct, HeadReply, HeadSubmission
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.message import encode
 from tidegate.schemas.subjects import ANSWERS, HUB, heads_of, site_of
+from tidegate.services.evidence.bounds import sign_new, trim_once
 from tidegate.services.evidence.entries import FOLLOWED, draft_event, draft_of
 from tidegate.services.evidence.heads import HeadKeys, HeadSubmitter, HeadWitness
 from tidegate.services.evidence.log import NOWHERE, AuditLog, EntryDraft
 from tidegate.services.evidence.log_file import AuditClosedError
 from tidegate.services.evidence.metrics import METRICS
-from tidegate.services.evidence.trimming import choose_end
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.audit_status import FILE, AuditStatus
 from tidegate.services.fleet.author_keys import known_author_keys
@@ -106,19 +106,7 @@ class AuditWorker:
             continue
 
     def _trim(self) -> bool:
-        """Whether something was trimmed; nothing goes that no other domain has witnessed."""
-        reader, retention = self._log.reader, self._settings.retention
-        witnessed = self._witness.seen_size
-        if self._settings.site != HUB:
-            own = reader.head_of(reader.state().origin)
-            witnessed = own.checkpoint.size if own else 0
-        end = choose_end(reader, retention, witnessed, self._now_ms())
-        if end == reader.state().trimmed:
-            return False
-        self._log.announce_trimming(end, self._now_ms())
-        self._sign()
-        self._log.trim(end)
-        return True
+        return trim_once(self._log, self._keys.sign, self._settings, self._now_ms(), self._witness.seen_size)
 
     async def submit(self) -> None:
         """Have the hub witness the newest head. Raises `HeadRefusedError` where it will not.
@@ -180,10 +168,7 @@ class AuditWorker:
         self._log.append(drafts, self._now_ms(), cursors)
 
     def _sign(self) -> None:
-        """Sign the head, where there are entries that no signed head covers."""
-        signed = self._log.reader.newest_checkpoint()
-        if signed is None or signed.checkpoint.size < self._log.size:
-            self._log.keep_checkpoint(self._keys.sign(self._log.reader.head()))
+        sign_new(self._log, self._keys.sign)
 
     def _show(self) -> None:
         """Say in the status file and the metrics how the log is."""

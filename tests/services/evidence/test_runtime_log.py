@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.audit_logs import attack
+from tests.support.audit_logs import attack, fill
 from tests.support.audit_worlds import open_world
 from tests.support.message_parts import RECEIPT, WHOSE
 from tests.support.nats_fleet import until
 from tests.support.sync_parts import fast_directory
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.schemas import Citation, Published, replace
 from tidegate.schemas.audit import AuditedAnswer, AuditEntry
 from tidegate.services.evidence.entries import receipt_digest
@@ -20,6 +21,7 @@ from tidegate.services.evidence.log import AuditLog
 from tidegate.services.evidence.log_file import AuditDamagedError
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.runtime_log import open_runtime_log
+from tidegate.services.evidence.settings import AuditSettings
 from tidegate.services.evidence.verification import Expectation, verify_log
 from tidegate.services.fleet.author_keys import known_author_keys
 from tidegate.services.fleet.paths import StatePaths
@@ -134,3 +136,17 @@ async def test_a_site_without_a_key_has_no_log(tmp_path: Path) -> None:
     async with open_runtime_log(Settings(state_dir=str(tmp_path))) as log:
         assert log is None
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("has_witness", [False, True])
+async def test_the_log_of_a_site_without_a_hub_stays_within_its_bounds(settings: Settings, has_witness: bool) -> None:
+    with AuditLog.open(StatePaths(settings).audit, "site1") as log:
+        fill(log, 600)
+    alone = replace(settings, retention=RetentionSettings(audit_bytes=1), audit=AuditSettings(has_witness=has_witness))
+    await keep(alone, answer("r-new"))
+    assert next(entry.counter for entry in entries(settings)) == (0 if has_witness else 512)
+    assert rids(settings)[-1] == "r-new"
+    with AuditReader.open(StatePaths(settings).audit) as reader:
+        report = verify_log(reader, Expectation(domain="site1", keys=known_author_keys(settings), witnessed={}))
+    assert report.is_good
+    assert report.signed == report.size

@@ -287,3 +287,25 @@ async def test_a_log_is_trimmed_once_another_domain_has_witnessed_it(path: Path)
         trimmed = world.entries("site1")[-1]
     assert isinstance(trimmed.body, AuditedAct)
     assert (trimmed.kind, trimmed.body.epoch) == ("trimmed", 256)
+
+
+@pytest.mark.parametrize("has_witness", [False, True])
+async def test_a_site_without_a_hub_trims_what_it_has_signed_where_it_is_told_that_it_is_alone(
+    path: Path, has_witness: bool
+) -> None:
+    async with open_world(path) as world:
+        with AuditLog.open(world.directory("site1"), "site1") as log:
+            fill(log, 600)
+        audit = replace(world.settings("site1").audit, has_witness=has_witness)
+        kept = RetentionSettings(audit_bytes=1)
+        settings = replace(world.settings("site1"), retention=kept, audit=audit)
+        login = world.fleet.nats_of("site1", "audit")
+        async with JetStreamBus.open(login, "site1") as bus, open_audit_worker(settings, bus) as worker:
+            await worker.follow()
+            await worker.trim()
+    left = [entry.counter for entry in world.entries("site1")]
+    assert left == [*range(0 if has_witness else 512, 601 if has_witness else 602)]
+    keys = KeyStore(path / "keys").published().keys
+    with AuditReader.open(world.directory("site1")) as reader:
+        report = verify_log(reader, Expectation(domain="site1", keys=keys, witnessed={}))
+    assert (report.is_good, report.trimmed) == (True, 0 if has_witness else 512)
