@@ -165,6 +165,19 @@ STREAMS_KEPT = tuple(
 """The ages that are those of streams."""
 
 
+class MetricsTlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By what metrics are encrypted, and who may read them: all three files, or none. Without them only this machine
+    reads them."""
+
+    certificate: str = ""
+    """A PEM file with the certificate that the process shows."""
+    key: str = ""
+    """A PEM file with its private key."""
+    authority: str = ""
+    """A PEM file with the authority of those who may read: who shows a certificate of it does. That of a site's servers
+    signs for all sites; give Prometheus one of its own where sites are not to read each other's."""
+
+
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every process reads. Paths are relative to the working directory."""
 
@@ -181,10 +194,12 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     loop_held_ms: Annotated[float, msgspec.Meta(gt=0.0)] = 100.0
     """How long one piece of work may keep a process from all else before that is a warning in its log (`loop_held`)."""
     metrics_host: str = "127.0.0.1"
-    """The address on which metrics are served."""
+    """The address on which metrics are served; one that other machines reach needs `metrics_tls`."""
     metrics_port: Port = 0
     """The port on which metrics are served; where a process of this machine has it, the next one gets a port from the
     system. `tidegate status` lists them. 0: none are served."""
+    metrics_tls: MetricsTlsSettings = MetricsTlsSettings()
+    """Whether and how others read the metrics."""
     applications_file: str = ""
     """The file with the accounts of access keys that ask over NATS, where a server that `tidegate up` does not keep
     includes it; `tidegate server run` has the server take up its changes. Empty: `keys/applications.conf` below

@@ -26,6 +26,8 @@ class ReadyProcess(msgspec.Struct, frozen=True, kw_only=True):
     metrics_host: str = ""
     metrics_port: int = 0
     """Where it serves `/metrics`; 0: it does not."""
+    metrics_tls: bool = False
+    """Whether who reads them has to show a certificate."""
 
 
 def ready_file(settings: ProcessSettings, name: str) -> Path:
@@ -59,6 +61,7 @@ def mark_ready(settings: ProcessSettings, name: str, stages: tuple[str, ...], me
         stages=stages,
         metrics_host=settings.metrics_host if metrics_port else "",
         metrics_port=metrics_port,
+        metrics_tls=bool(settings.metrics_tls.certificate),
     )
     fresh = path.with_name(f".{name}.{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(ready))

@@ -4,7 +4,6 @@ Next: spans.py, trace.py."""
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -23,7 +22,6 @@ from prometheus_client import (
     Histogram,
     Metric,
     ProcessCollector,
-    start_http_server,
 )
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -32,11 +30,12 @@ from tidegate.brokers.base import Delivery
 from tidegate.brokers.dead_letters import line_of
 from tidegate.brokers.egress import EgressGate
 from tidegate.brokers.process import trace
+from tidegate.brokers.process.metrics_server import serve_metrics
 from tidegate.brokers.process.spans import open_tracer, record_span
 from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import WorkerObserver
-from tidegate.schemas import RejectError, RetryLaterError, TidegateError
+from tidegate.schemas import RejectError, RetryLaterError
 from tidegate.schemas.readable import readable_json
 from tidegate.schemas.subjects import rid_of
 
@@ -47,12 +46,6 @@ PRIVATE_KEYS = frozenset({"answer", "body", "data", "message", "payload", "quest
 LEVEL_OF_OUTCOME = {"dead_lettered": "error", "retried": "warning"}
 
 _encoder = msgspec.json.Encoder()
-
-
-class MetricsAddressError(TidegateError, OSError):
-    """The address on which metrics are to be served cannot be used."""
-
-    hint = "set metrics_host to an address of this machine, and metrics_port to a port that it may use"
 
 
 def withhold(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -212,7 +205,7 @@ def open_telemetry(settings: ProcessSettings, *, log_file: Path | None = None) -
     """Telemetry of one process: lines to stderr or `log_file`, metrics over HTTP where `settings.metrics_port` is set.
 
     Where another process has that port, the system chooses one; `Telemetry.metrics_port` is the one in use.
-    Raises `MetricsAddressError`.
+    Raises `MetricsAddressError`, `MetricsExposedError`.
     """
     output = log_file.open("ab") if log_file is not None else None
     telemetry = Telemetry(settings.site, output=output, level=settings.log_level)
@@ -224,25 +217,5 @@ def open_telemetry(settings: ProcessSettings, *, log_file: Path | None = None) -
         stack.callback(structlog.reset_defaults)
         telemetry.tracer = stack.enter_context(open_tracer(settings.site, EgressGate.of(settings.egress)))
         if settings.metrics_port:
-            telemetry.metrics_port = stack.enter_context(_serve_metrics(settings, telemetry.registry))
+            telemetry.metrics_port = stack.enter_context(serve_metrics(settings, telemetry.registry))
         yield telemetry
-
-
-@contextmanager
-def _serve_metrics(settings: ProcessSettings, registry: CollectorRegistry) -> Iterator[int]:
-    """Serve `/metrics`; yield the port."""
-    try:
-        try:
-            server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:  # a peer on this machine has the port that both were configured with
-                raise
-            server, thread = start_http_server(0, settings.metrics_host, registry)
-    except OSError as error:
-        raise MetricsAddressError(f"no metrics on {settings.metrics_host}:{settings.metrics_port}: {error}") from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

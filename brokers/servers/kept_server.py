@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tidegate.brokers.egress import is_own
 from tidegate.brokers.servers.conf import check_listener
 from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
 from tidegate.brokers.servers.nats_server import ServerFailedError, end_with_parent, find_server
@@ -29,6 +30,13 @@ class NoMonitorError(ServerFailedError):
     """The server has no monitoring port, so that nobody can ask how it is."""
 
     hint = 'add `http: "127.0.0.1:8222"` to its configuration'
+
+
+class MonitorExposedError(ServerFailedError):
+    """Other machines could read the server's monitoring port: who connects from where, with which nkey, and which
+    streams there are, of all tenants. It asks nobody who they are."""
+
+    hint = 'let it be `http: "127.0.0.1:8222"`; `http_port` alone listens wherever clients are taken'
 
 
 class KeptServer:
@@ -52,7 +60,7 @@ class KeptServer:
 
     async def start(self, timeout_s: float = START_WITHIN_S) -> None:
         """Start and return when JetStream is enabled. Raises `ServerMissingError`, `ServerFailedError`,
-        `NoMonitorError`, `ClearListenerError`; the server does not run then."""
+        `NoMonitorError`, `ClearListenerError`, `MonitorExposedError`; the server does not run then."""
         self._spawn()
         try:
             await self._wait_until_ready(time.monotonic() + timeout_s)
@@ -122,12 +130,15 @@ class KeptServer:
 
     def _learn(self) -> None:
         """Where its streams are, and what its health is: that of one in a cluster depends on the others, whom a restart
-        of this one does not help. Whom it takes in clear is asked of it, not read in a file that may include others."""
+        of this one does not help. Whom it takes in clear and who can monitor it is asked of it, not read in a file that
+        may include others."""
         try:
             about = json.loads(ask_monitor(self._monitor, "/varz")[1])
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise ServerFailedError(f"nats-server {self.name} was ready, and does not answer: {error}") from error
         check_listener(str(about.get("host", "")), is_encrypted=bool(about.get("tls_required")))
+        if not is_own(where := str(about.get("http_host", ""))):
+            raise MonitorExposedError(f"the monitoring port of nats-server {self.name} would listen on {where or '*'}")
         store = about.get("jetstream", {}).get("config", {}).get("store_dir")
         self.directory = Path(store) if store else self.directory
         self._health = _READY if about.get("cluster", {}).get("name") else "/healthz"

@@ -221,7 +221,8 @@ def _read_processes(settings: Settings) -> list[ProcessStatus]:
     for ready in read_ready_processes(Path(settings.state_dir)):
         if ready.site != settings.site:
             continue
-        url = f"http://{ready.metrics_host}:{ready.metrics_port}/metrics" if ready.metrics_port else ""
+        scheme = "https" if ready.metrics_tls else "http"
+        url = f"{scheme}://{ready.metrics_host}:{ready.metrics_port}/metrics" if ready.metrics_port else ""
         process = ProcessStatus(name=ready.name, pid=ready.pid, stages=ready.stages, metrics_url=url)
         with suppress(FileNotFoundError):  # it ended just now
             process.is_stale = not is_alive(ready.pid, ready_file(settings, ready.name).stat().st_mtime)

@@ -19,9 +19,12 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY, Counter
 
 from tidegate.brokers.process import trace
-from tidegate.brokers.process.telemetry import MetricsAddressError, Telemetry, open_telemetry
+from tidegate.brokers.process.metrics_server import MetricsAddressError
+from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
+from tidegate.brokers.settings import MetricsTlsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Asked, RejectError, RetryLaterError, Screened
+from tidegate.services.fleet.certificates import CertificateAuthority
 from tidegate.services.settings import Settings
 
 STAGE = Stage("prefilter", (Asked,), (Screened,), "tidegate.services.stages.prefilter:open")
@@ -214,8 +217,10 @@ def test_no_port_is_opened_where_none_is_configured() -> None:
         assert telemetry.metrics_port == 0
 
 
-def test_an_address_that_cannot_be_used_is_reported_with_a_hint() -> None:
-    settings = Settings(metrics_host="192.0.2.1", metrics_port=9464)
+def test_an_address_that_cannot_be_used_is_reported_with_a_hint(tmp_path: Path) -> None:
+    made = CertificateAuthority(tmp_path / "authority").issue(tmp_path / "own", ["site1"])
+    tls = MetricsTlsSettings(certificate=str(made.certificate), key=str(made.key), authority=str(made.authority))
+    settings = Settings(metrics_host="192.0.2.1", metrics_port=9464, metrics_tls=tls)
     with (
         pytest.raises(MetricsAddressError, match=r"no metrics on 192\.0\.2\.1:9464") as refused,
         open_telemetry(settings),

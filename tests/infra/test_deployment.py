@@ -164,6 +164,17 @@ def test_every_setting_that_is_deployed_exists(environment: dict[str, str]) -> N
     load(Settings, None, environment)
 
 
+def test_who_counts_and_monitors_is_on_the_machine_itself() -> None:
+    """Metrics name tenants and sites, and a monitoring port tells everything: neither asks who reads it."""
+    deployed = [path for folder in ("compose", "containers", "systemd") for path in (INFRA / folder).iterdir()]
+    assert not [path.name for path in deployed if path.is_file() and "METRICS_HOST" in path.read_text()]
+    for service in compose()["services"].values():
+        assert not [port for port in service.get("ports", ()) if port.endswith((":8222", ":9100"))]
+    for path in (INFRA / "nats").glob("*.conf"):
+        listens = re.findall(r"^http\w*:.*?(\S+)\s*(?:#.*)?$", path.read_text(), re.MULTILINE)
+        assert listens == ['"127.0.0.1:8222"'], path.name
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_a_unit_is_well_formed_and_confined(name: str) -> None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
