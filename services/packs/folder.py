@@ -1,7 +1,8 @@
 """What lies in a folder that somebody brings: its files, and all else in it, with the reason why that is not read.
 
-Promises one order, that no link to a folder is followed, so that none leads round in a circle, and that nothing but
-what is hidden is passed over in silence. Next: load.py, documents.py.
+Promises one order, that no link to a folder is followed, so that none leads round in a circle, that a link to a file
+leads to one of its own kind, and that nothing but what is hidden is passed over in silence. Next: load.py,
+documents.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LET_READ = "let it be read, or take it away"
+AS_ITSELF = "put the file itself in its place, if it is a document"
 
 
 class PassedOver(NamedTuple):
@@ -55,7 +57,9 @@ def _walk(root: Path) -> tuple[list[Path], list[PassedOver]]:
         for entry in entries:
             path = folder / entry.name
             try:
-                if entry.is_file():
+                if entry.is_symlink() and entry.is_file() and not _is_of_its_kind(path):
+                    others.append(PassedOver(path, "is a link to a file of another kind", AS_ITSELF))
+                elif entry.is_file():
                     files.append(path)
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(path)
@@ -67,6 +71,12 @@ def _walk(root: Path) -> tuple[list[Path], list[PassedOver]]:
         sorted(files, key=lambda file: file.relative_to(root).as_posix()),
         sorted(others, key=lambda other: other.path.as_posix()),
     )
+
+
+def _is_of_its_kind(link: Path) -> bool:
+    """Whether what a link leads to is called as it is: else a document of a folder that somebody brings could be a key,
+    a vault or an index of this machine, which is published then."""
+    return link.resolve().suffix.lower() == link.suffix.lower()
 
 
 def _describe(entry: os.DirEntry[str], path: Path) -> PassedOver:
