@@ -186,7 +186,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     replica: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Which of the processes of its worker it is; `--replicas` sets it. Each gateway has an address of its own."""
     state_dir: Directory = ".tidegate"
-    """Indices, vault, keys, server stores and logs of this machine live below it."""
+    """Indices, vault, keys, server stores and logs of this machine live below it. It is closed to other users of the
+    machine; those of its group are let in where its mode lets them in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log lines that are written."""
     grace_s: Seconds = GRACE_S

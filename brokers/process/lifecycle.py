@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import uvloop
@@ -24,6 +25,7 @@ from tidegate.brokers.process.core_dumps import forbid_core_dumps
 from tidegate.brokers.process.heap import frozen_heap
 from tidegate.brokers.process.loop_watch import watched_loop
 from tidegate.brokers.process.open_files import raise_open_files
+from tidegate.brokers.process.private_files import close_to_others
 from tidegate.brokers.process.ready import mark_ready, ready_file
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.process.telemetry import Telemetry
@@ -84,8 +86,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         stack.enter_context(_log_unhandled(telemetry))
-        forbid_core_dumps()
-        _raise_open_files(telemetry)
+        _take_precautions(settings, telemetry)
         if process.parent is not None:
             await stack.enter_async_context(_end_with(process.parent, stop))
         ready_file(settings, process.name).unlink(missing_ok=True)  # one that was killed has left it
@@ -135,6 +136,14 @@ def end_with_parent() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
+
+
+def _take_precautions(settings: ProcessSettings, telemetry: Telemetry) -> None:
+    """No word of anybody's is left for others of the machine, and there are files for all connections."""
+    forbid_core_dumps()
+    close_to_others(Path(settings.state_dir))
+    files = raise_open_files()
+    telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tidegate.brokers.process.private_files import close_to_others
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.applications import exports
 from tidegate.brokers.servers.credentials import (
@@ -141,7 +142,7 @@ async def open_fleet(
 ) -> AsyncIterator[Fleet]:
     """A linked fleet under `state_dir`, ended on leaving; the same directory again is the same fleet, data and all.
 
-    Raises `FleetBusyError` while another process has one there, and what `Server.start` raises.
+    Raises `FleetBusyError` and `SharedDirectoryError` as `check_free` does, and what `Server.start` raises.
     """
     with _lock(state_dir):
         servers = Fleet(state_dir, roles, tenants)
@@ -153,7 +154,8 @@ async def open_fleet(
 
 
 def check_free(state_dir: Path) -> None:
-    """Raises `FleetBusyError` while another process has a fleet there, `OSError` when the directory cannot be used."""
+    """Raises `FleetBusyError` while another process has a fleet there, `SharedDirectoryError` for a directory in which
+    everybody writes, `OSError` when it cannot be used."""
     with _lock(state_dir):
         pass
 
@@ -161,7 +163,7 @@ def check_free(state_dir: Path) -> None:
 @contextlib.contextmanager
 def _lock(state_dir: Path) -> Iterator[None]:
     """Two servers on one store would destroy it; the kernel lets go of this lock however the process ends."""
-    state_dir.mkdir(parents=True, exist_ok=True)
+    close_to_others(state_dir)
     with (state_dir / "fleet.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

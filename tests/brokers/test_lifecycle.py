@@ -121,6 +121,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
     running = Running(tmp_path)
     task = asyncio.create_task(
         running.serve(stage("open_screening"), stage("open_second", Screened), with_gateway=True)
@@ -131,6 +132,7 @@ async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -
     [found] = read_ready_processes(tmp_path)
     assert (found.name, found.pid, found.stages, found.metrics_port) == ("all", os.getpid(), ("screening", "second"), 0)
     assert running.ready == tmp_path / "site1" / "ready" / "all"
+    assert os.stat(tmp_path).st_mode & 0o777 == 0o750, "no other user of the machine reads what it keeps"
     running.stop.set()
     await task
     assert not running.ready.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ async def test_a_directory_that_is_not_there_is_named_with_what_makes_it(tmp_pat
     "url", ["", "hub", "hub:4222", "http://hub:4222", "nats://", "nats://:4222", "nats://[", "nats://hub:99999"]
 )
 async def test_what_is_no_address_of_a_server_is_refused_at_once(tmp_path: Path, url: str) -> None:
+    os.chmod(tmp_path, 0o755)
     with pytest.raises(HubAddressError, match="not the address") as raised:
         await EdgeRuntime.init(MODELS, find_default_pack(), tmp_path, hub_url=url)
+    assert os.stat(tmp_path).st_mode & 0o777 == 0o750, "no other user of the machine reads what it keeps"
     assert "nats://HOST" in raised.value.hint
 
 
