@@ -15,6 +15,11 @@ from tidegate.schemas.entries import ENTRIES, entry
 
 INBOX = "_INBOX"
 """The prefix of inboxes that every NATS client has where nothing else is said."""
+MOST_CONNECTIONS = 256
+"""Of one key at once, as of one address over HTTP: what a key takes up is not there for other tenants and for the
+site's own workers, which the server would turn away, too."""
+MOST_SUBSCRIPTIONS = 1024
+"""Of one connection; a client has one for all of its replies, or one for each."""
 LONGEST_ANSWER = "11m"
 """A little more than the longest budget of a request, after which the server forgets who waits for the answer."""
 
@@ -34,7 +39,7 @@ def exports() -> list[Conf]:
     return [{"service": ask, "response_threshold": LONGEST_ANSWER}, *streamed]
 
 
-def account(application: Application) -> Conf:
+def account(application: Application, most_connections: int = MOST_CONNECTIONS) -> Conf:
     """The account of one application, in which the entries have their short names."""
     permissions = {"publish": {"allow": [*ENTRIES]}, "subscribe": {"allow": [f"{INBOX}.>"]}}
     imports = [
@@ -44,7 +49,8 @@ def account(application: Application) -> Conf:
         }
         for name in ENTRIES
     ]
-    return {"users": [user(application.public, permissions)], "imports": imports}
+    limits = {"max_connections": most_connections, "max_subscriptions": MOST_SUBSCRIPTIONS}
+    return {"users": [user(application.public, permissions)], "imports": imports, "limits": limits}
 
 
 def render_accounts(applications: Iterable[Application]) -> str:
