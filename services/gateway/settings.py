@@ -23,7 +23,8 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_connections: Connections = 1024
     """Connections with a request in work, or with an open socket; one more is refused as `too_many_connections`."""
     max_connections_per_peer: Connections = 256
-    """The same of one address. Behind a proxy all clients have its address: then set it to `max_connections`."""
+    """The same of one address, or of one IPv6 network of 64 bits. Behind a proxy all clients have its address: then set
+    it to `max_connections`."""
     max_silent_connections: Connections = 512
     """Connections that have not sent a whole head, or wait between two requests. One more closes the one that waits
     longest of the address that has most of them."""

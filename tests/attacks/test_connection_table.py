@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.services.gateway.http import connections
 from tidegate.services.gateway.http.connections import ConnectionTable
 from tidegate.services.gateway.settings import GatewayLimits
 
@@ -42,6 +44,20 @@ def test_no_order_of_events_goes_beyond_a_bound_or_forgets_a_connection(steps: l
         assert len(silent) <= LIMITS.max_silent_connections
         assert {number for number in range(15) if table.is_silent(number)} == silent
         assert len(table) == len(silent) + len(working)
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1), st.ip_addresses(v=4))
+def test_whoever_has_a_network_of_ipv6_has_the_connections_of_one(
+    one: IPv6Address, other: int, v4: IPv4Address
+) -> None:
+    """The least that anybody is given of IPv6 has 2^64 addresses: each with its own limit is none."""
+    neighbour = IPv6Address((int(one) >> 64 << 64) | other)
+    is_mapped = any(each.ipv4_mapped is not None for each in (one, neighbour))
+    assert is_mapped or connections.peer_of(str(one)) == connections.peer_of(f"{neighbour}%eth0")
+    elsewhere = IPv6Address(int(one) ^ 1 << 64)
+    assert connections.peer_of(str(one)) != connections.peer_of(str(elsewhere))
+    assert connections.peer_of(str(v4)) == connections.peer_of(f"::ffff:{v4}") == str(v4)
+    assert connections.peer_of("") == ""
 
 
 def test_the_address_with_most_silent_connections_makes_room_and_the_longest_silence_ends() -> None:

@@ -5,6 +5,7 @@ A rule without I/O, so that silent clients cannot keep another one from being an
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import Counter
 from collections.abc import Callable, Hashable
 
@@ -25,6 +26,20 @@ def fit_to_files(limits: GatewayLimits, open_files: int) -> GatewayLimits:
     connections = max(1, room * limits.max_connections // wanted)
     silent = max(1, room * limits.max_silent_connections // wanted)
     return msgspec.structs.replace(limits, max_connections=connections, max_silent_connections=silent)
+
+
+def peer_of(address: str) -> str:
+    """Whose connection counts as whose: that of an IPv4 address, or of an IPv6 network of 64 bits, which is the least
+    that anybody is given, with more addresses than there are connections."""
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # no network at all, as with a socket of this machine
+        return address
+    if isinstance(known, ipaddress.IPv4Address):
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.ip_network((known, 64), strict=False))
 
 
 class _Silent(msgspec.Struct, frozen=True):

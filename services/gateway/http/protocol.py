@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
 from tidegate.schemas.refusals import REFUSALS, refusal
-from tidegate.services.gateway.http.connections import ConnectionTable, Deadline
+from tidegate.services.gateway.http.connections import ConnectionTable, Deadline, peer_of
 from tidegate.services.gateway.http.errors import error_body
 from tidegate.services.gateway.refusals import count_refusal
 from tidegate.services.gateway.settings import GatewayLimits
@@ -88,7 +88,7 @@ class JsonHttpProtocol(StallGuard, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; the time of its first head runs."""
         super().connection_made(transport)
-        self._peer = self.client[0] if self.client else ""
+        self._peer = peer_of(self.client[0]) if self.client else ""
         self._table.fall_silent(self.transport, self._peer, self._end)
         self._patience.start(self._limits.head_timeout_s, self._refuse_slow)
 
