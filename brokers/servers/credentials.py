@@ -70,6 +70,12 @@ def load_credential(seed_file: Path) -> Credential:
     return Credential(seed_file, _public_of(text, seed_file))
 
 
+def create_credential(seed_file: Path) -> Credential:
+    """A new credential in `seed_file` (mode 0600). Raises `FileExistsError` for a file, or a link, that is there: its
+    seed may be somebody else's; `OSError`."""
+    return Credential(seed_file, _public_of(_create(seed_file), seed_file))
+
+
 def _public_of(seed: str, seed_file: Path, hint: str = "") -> str:
     try:
         public: str = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()

@@ -31,6 +31,8 @@ from tidegate.schemas.subjects import HUB
 
 RolesOf = Callable[[str, Sequence[str]], Sequence[UserRole]]
 Tenants = Mapping[str, Collection[str]]
+TAKEN = frozenset({HUB, "keys", "repository", "errors"})
+"""Folders of a state directory, in which a site has one of its own name."""
 
 
 class FleetBusyError(TidegateError, RuntimeError):
@@ -42,7 +44,9 @@ class FleetBusyError(TidegateError, RuntimeError):
 class BadSiteNameError(TidegateError, ValueError):
     """The text is no name for a site."""
 
-    hint = f"a name is 1 to 32 of a-z 0-9 _ -, starts with a letter or digit, and is not {HUB!r}"
+    hint = (
+        f"a name is 1 to 32 of a-z 0-9 _ -, starts with a letter or digit, and is not {HUB}, keys, repository or errors"
+    )
 
 
 class NotLinkedError(TidegateError, TimeoutError):
@@ -174,5 +178,5 @@ def _lock(state_dir: Path) -> Iterator[None]:
 
 def check_site_name(site: str) -> None:
     """Raises `BadSiteNameError`."""
-    if site == HUB or re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", site) is None:
+    if site in TAKEN or re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", site) is None:
         raise BadSiteNameError(f"{site!r} is no name for a site")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tidegate.brokers.servers.applications import Application, render_accounts
-from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.servers.credentials import create_credential
 from tidegate.brokers.servers.running import find_server_pid, reload_server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError, replace
@@ -32,9 +32,10 @@ class SeedFileExistsError(TidegateError, FileExistsError):
 
 def make_seed(file: Path) -> str:
     """A new nkey, its seed in `file` (mode 0600); returns the public half. Raises `SeedFileExistsError`, `OSError`."""
-    if file.exists():
-        raise SeedFileExistsError(f"{file} is there already")
-    return load_credential(file).public
+    try:
+        return create_credential(file).public
+    except FileExistsError as error:
+        raise SeedFileExistsError(f"{file} is there already") from error
 
 
 def write_applications(settings: Settings) -> None:
