@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.gateway_site import Site, at_rest, issue_key, site
 from tests.support.raw_http import UPGRADE, RawClient, connect, get
+from tests.support.socket_frames import frame
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.services.fleet.endpoints import GatewayFile, decode_state
 from tidegate.services.fleet.paths import StatePaths
@@ -59,16 +60,6 @@ async def open_socket(client: RawClient, running: Site, headers: str = "") -> st
     reply = await client.reply()
     assert reply.status == 101
     return reply.head
-
-
-def frame(payload: bytes, *, opcode: int = 1, bits: int = 0x80) -> bytes:
-    """A frame of a client, with a mask of zeros."""
-    size = len(payload)
-    if size < 126:
-        length = bytes([0x80 | size])
-    else:
-        length = b"\xfe" + struct.pack("!H", size) if size < 65_536 else b"\xff" + struct.pack("!Q", size)
-    return bytes([bits | opcode]) + length + bytes(4) + payload
 
 
 async def test_a_thousand_silent_sockets_keep_nobody_from_being_answered(running: Site) -> None:

@@ -84,6 +84,21 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wat
         "$JS.API.STREAM.DELETE.ESCALATIONS",
         "$JS.API.STREAM.MSG.DELETE.VERDICTS",
         "$JS.API.CONSUMER.CREATE.VERDICTS",
+        "$JS.hub.API.STREAM.DELETE.ESCALATIONS",  # the API by the domain's name, as mirrors call it
+        "$JS.hub.API.STREAM.MSG.GET.VERDICTS",
+        "$JS.hub.API.DIRECT.GET.VERDICTS.verdicts.site2.kiosk.r1",
+        "$JS.hub.API.CONSUMER.RESET.VERDICTS.to-site2",  # another site's mirror begins anew, or goes past something
+        "$JS.FC.VERDICTS.to-site2.x.y",
+        "$JS.ACK.VERDICTS.to-site2.1.1.1.1.1",
+        "$O.policy.C.safe.u1",  # object and key-value buckets
+        "$O.policy.M.safe",
+        "$KV.policy.safe",
+        "cloud.site1.partial.kiosk.r1",  # what the hub alone says
+        "cloud.site1.session",
+        "claims.site1.kiosk.r1.q",
+        "_INBOX_hub.forged.reply",
+        "_INBOX_site2.forged.reply",
+        "$SRV.PING",
         "$SYS.REQ.SERVER.PING",
     ],
 )
@@ -105,7 +120,11 @@ async def test_a_site_publishes_under_no_subject_but_its_own(watched: Watched, s
 
 
 @pytest.mark.parametrize(
-    "subject", [">", "verdicts.>", "cloud.site2.partial.>", "escalations.>", "_INBOX_site2.>", "_INBOX_hub.>", "$JS.>"]
+    "subject",
+    [
+        *(">", "verdicts.>", "cloud.site2.partial.>", "escalations.>", "_INBOX_site2.>", "_INBOX_hub.>", "$JS.>"),
+        *("$O.>", "$KV.>", "$JS.hub.API.>", "sync.>", "sync.site2.down.VERDICTS", "claims.>", "cloud.*.partial.>"),
+    ],
 )
 async def test_a_site_hears_nothing_that_is_not_its_own(watched: Watched, subject: str) -> None:
     heard: list[str] = []
