@@ -51,7 +51,7 @@ class SiteAccount(NamedTuple):
 
 
 class ClearListenerError(TidegateError, ValueError):
-    """A server would take clients of other machines without encryption."""
+    """A server would take clients, leaf nodes or servers of other machines without encryption."""
 
     hint = (
         "give its configuration a `tls { }` block with a certificate (`tidegate keys certificate` makes one), as "
@@ -67,10 +67,10 @@ def listener(host: str, port: int, tls: TlsFiles | None = None) -> Conf:
     return {"listen": f"{host}:{port}", **encrypted}
 
 
-def check_listener(host: str, *, is_encrypted: bool) -> None:
-    """Raises `ClearListenerError` where clients of other machines would not be encrypted."""
+def check_listener(host: str, *, is_encrypted: bool, who: str = "clients") -> None:
+    """Raises `ClearListenerError` where clients of other machines, or `who` else connects, would not be encrypted."""
     if not is_encrypted and not is_own(host):
-        raise ClearListenerError(f"clients would be taken on {host or 'every address'} without encryption")
+        raise ClearListenerError(f"{who} would be taken on {host or 'every address'} without encryption")
 
 
 class ClusterMember(NamedTuple):

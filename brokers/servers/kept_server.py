@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tidegate.brokers.egress import is_own
 from tidegate.brokers.servers.conf import check_listener
-from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
+from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor, listeners_in
 from tidegate.brokers.servers.nats_server import ServerFailedError, end_with_parent, find_server
 from tidegate.brokers.servers.running import reload_server
 
@@ -136,7 +136,8 @@ class KeptServer:
             about = json.loads(ask_monitor(self._monitor, "/varz")[1])
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise ServerFailedError(f"nats-server {self.name} was ready, and does not answer: {error}") from error
-        check_listener(str(about.get("host", "")), is_encrypted=bool(about.get("tls_required")))
+        for each in listeners_in(about):
+            check_listener(each.host, is_encrypted=each.is_encrypted, who=each.who)
         if not is_own(where := str(about.get("http_host", ""))):
             raise MonitorExposedError(f"the monitoring port of nats-server {self.name} would listen on {where or '*'}")
         store = about.get("jetstream", {}).get("config", {}).get("store_dir")
