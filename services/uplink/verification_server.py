@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,7 +134,7 @@ class VerificationSessions:
         if asked.tokenizer != ours:
             raise SessionRefusedError(refusal("wrong_tokenizer", theirs=asked.tokenizer, ours=ours))
         self._check((*asked.prefix, *asked.ids))
-        if len(self) > self._most:  # this one is counted already
+        if len(self) > self._most and not self._make_room(asked.escalated.site):  # this one is counted already
             reason = f"{self._most} sessions are open already"
             raise SessionRefusedError(Refused(code="busy", reason=reason, hint=SessionRefusedError.hint))
         began_s = time.perf_counter()
@@ -190,6 +191,16 @@ class VerificationSessions:
         foreign = next((each for each in ids if each >= most), None)
         if foreign is not None:
             raise SessionRefusedError(refusal("out_of_range", token=foreign, limit=most))
+
+    def _make_room(self, site: str) -> bool:
+        """Whether a session was given up for one of this site, so that no site keeps the others out: the one that waits
+        longest of the site that has most, where that has more than this one has with it. That site begins it anew."""
+        by_site = Counter(each.escalated.site for each in self._kept.values())
+        crowd, count = by_site.most_common(1)[0] if by_site else ("", 0)
+        if count <= by_site[site] + 1:
+            return False
+        self._take(next(name for name, each in self._kept.items() if each.escalated.site == crowd))
+        return True
 
     def _keep(self, session: VerificationSession) -> None:
         self._kept[session.id] = session

@@ -181,6 +181,23 @@ async def test_what_the_hub_keeps_is_bounded_and_expires(bus: MemoryBus, lm: Cau
         assert isinstance(await put(bus, "any", begin[0]), Accepted)
 
 
+async def test_a_site_that_has_all_sessions_makes_room_for_another_one(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm, most=3) as hub:
+        crowd = [await put(bus, "any", Begin(escalated=asked(f"r{n}"), tokenizer=lm.tokens.digest)) for n in range(3)]
+        codes = []
+        for number in range(2):
+            other = Begin(escalated=asked(f"s{number}", site="site2"), tokenizer=lm.tokens.digest)
+            reply = await bus.request(verification_session("site2", "kiosk"), encode(other), timeout_s=30.0)
+            codes.append(getattr(decode(reply, Accepted, Verified, Refused), "code", ""))
+        assert codes == ["", "busy"], "and it has no more than its share"
+        assert len(hub.sessions) == 3
+        replies = []
+        for opened in crowd:
+            assert isinstance(opened, Accepted)
+            replies.append(await put(bus, opened.worker, Propose(session=opened.session, position=len(opened.ids))))
+        assert [getattr(reply, "code", "") for reply in replies] == ["unknown_session", "", ""]
+
+
 async def test_two_requests_at_once_do_not_share_a_session(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm):
         opened = await put(bus, "any", Begin(escalated=asked(), tokenizer=lm.tokens.digest))
