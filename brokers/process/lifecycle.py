@@ -113,11 +113,6 @@ async def serve(
         telemetry.log.info("closed", process=process.name)
 
 
-def _raise_open_files(telemetry: Telemetry) -> None:
-    files = raise_open_files()
-    telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
-
-
 async def _comes(needed: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
     """Whether what is needed came before `stop` was set. Raises what waiting for it raises."""
     waiting, stopping = asyncio.create_task(needed), asyncio.create_task(stop.wait())

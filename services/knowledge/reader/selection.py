@@ -170,9 +170,9 @@ def _answers_alone(intro: Candidate, group: Sequence[Candidate], asked: frozense
 
 
 def _label_terms(row: Candidate) -> frozenset[str]:
-    """What a row is about, by its first cell; an item has none."""
+    """What a row is about, by the words of its first cell: of a number there, terms are parts. An item has none."""
     label = row.plain_text.partition(" – ")[0] if row.unit.kind == "row" else ""
-    return frozenset(find_terms(label, row.passage.language))
+    return frozenset(term for term in find_terms(label, row.passage.language) if not term.isdigit())
 
 
 def _whole(group: Sequence[Candidate]) -> Selection:
