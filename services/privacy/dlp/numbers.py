@@ -92,23 +92,22 @@ def find_cards(text: str) -> Iterator[PersonalSpan]:
     """
     for run in DIGITS.finditer(text):
         offsets = [offset for offset in range(run.start(), run.end()) if text[offset].isdecimal()]
-        if len(offsets) < 13 or _is_part_of_word(text, run.start(), run.end()):
+        if len(offsets) < 13:
             continue
         values = [int(text[offset]) for offset in offsets]
         sums = [_prefix_sums(values, parity) for parity in (0, 1)]
         starts = [0, *(n for n in range(1, len(offsets)) if offsets[n] > offsets[n - 1] + 1)]
         ends = {*starts[1:], len(offsets)}
+        if text[run.start() - 1 : run.start()].isalpha():
+            starts = starts[1:]  # the first digits are part of a word, such as an identifier
+        if text[run.end() : run.end() + 1].isalpha():
+            ends.discard(len(offsets))
         taken = 0
         for first in starts:
             for last in range(first + 19, first + 12, -1):
                 if first >= taken and last in ends and _is_card(values, sums, first, last):
                     taken = last
                     yield PersonalSpan("CARD", offsets[first], offsets[last - 1] + 1)
-
-
-def _is_part_of_word(text: str, start: int, end: int) -> bool:
-    """Whether the run is part of a word, such as an identifier."""
-    return (start > 0 and text[start - 1].isalpha()) or (end < len(text) and text[end].isalpha())
 
 
 def _prefix_sums(values: list[int], parity: int) -> list[int]:

@@ -39,6 +39,8 @@ FOUND: tuple[tuple[str, str, str], ...] = (
     ("CARD", "4988 4388 4388 4305", "it is {}"),
     ("CARD", "4111 1111 1111 1111", "number {} 12/27 is blocked"),
     ("CARD", "4970 1012 3456 7890", "ma carte bleue {}"),
+    ("CARD", "4111 1111 1111 1111", "order C01X00T47 {} please"),
+    ("CARD", "4111111111111111", "{} 12AB"),
     ("NATIONALID", "12 120380 M 123", "Sozialversicherungsnummer {}"),
     ("SSN", "536-22-1234", "my number {}"),
     ("SSN", "536 22 1234", "it's {}."),
