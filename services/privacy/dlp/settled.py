@@ -22,8 +22,9 @@ TAIL = 600
 TOKEN = re.compile(r"\S+")
 LAST_TOKEN = re.compile(r"\S*\Z")
 FILLER = frozenset({"of", "de", "del"})
-SHORT_CAPITALS = re.compile(r"\W*(?:[A-Z]{1,5}|[A-Za-z])\W*")
-CAPITALS_AT_END = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}|[A-Za-z])\W*\Z")
+LETTERS = r"(?:[A-Z]{1,5}|[A-Za-z]|(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]))"
+SHORT_CAPITALS = re.compile(rf"\W*{LETTERS}\W*")
+CAPITALS_AT_END = re.compile(rf"(?<![^\W_]){LETTERS}\W*\Z")
 """The letters that a number may begin with, behind a word and a mark without a blank: `Krakow,AB 12 34 56 C`."""
 MONTH = re.compile(context.MONTH, re.IGNORECASE)
 BIRTH_WORD_REACH = context.BEFORE + 32

@@ -50,6 +50,7 @@ FOUND: tuple[tuple[str, str, str], ...] = (
     ("NATIONALID", "1 84 12 76 451 089 46", "numéro {}"),
     ("NATIONALID", "AB 12 34 56 C", "my NI number: {}"),
     ("NATIONALID", "jk116372d", "my number is {}"),
+    ("NATIONALID", "jk 11 63 72 d", "it ends with a {} today"),
     ("NATIONALID", "86 095 742 719", "Steuer-ID: {}"),
     ("IP", "192.168.17.4", "my address is {}"),
     ("IP", "2001:db8:85a3::8a2e:370:7334", "from {} today"),
