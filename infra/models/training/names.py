@@ -23,9 +23,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from tidegate.infra.models import HERE, WEIGHTS
+from tidegate.services.privacy.dlp.person_context import read_context
 from tidegate.services.privacy.dlp.person_filter import BUCKETS, hash_keys
+from tidegate.services.privacy.dlp.person_groups import find_candidates
 from tidegate.services.privacy.dlp.person_model import PersonModel
-from tidegate.services.privacy.dlp.person_words import ScoredWord, describe, find_candidates, split_words
+from tidegate.services.privacy.dlp.person_words import ScoredWord, describe, split_words
 from tidegate.services.privacy.dlp.published import PublishedText
 
 FRAMES = HERE / "data" / "personal.toml"
@@ -140,7 +142,7 @@ def propose(model: PersonModel, labelled: LabelledText, reader: Reader) -> list[
     text = labelled.text
     words = reader(text)
     found = []
-    for candidate in find_candidates(text, words, model.columns):
+    for candidate in find_candidates(text, words, model.columns, read_context(text, words)):
         start, end = words[candidate.first].start, words[candidate.last].end
         is_personal = any(
             kind == candidate.kind and min(end, stop) - max(start, begin) > 0.6 * min(end - start, stop - begin)

@@ -17,8 +17,9 @@ import phonenumbers
 import schwifty
 
 from tidegate.schemas import TidegateError
-from tidegate.services.languages import identity_words
+from tidegate.services.languages import identity_words, person_cues
 from tidegate.services.languages.identity_words import load_identity_words
+from tidegate.services.languages.person_cues import load_person_cues
 from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.privacy.dlp.addresses import find_addresses
 from tidegate.services.privacy.dlp.context import find_birth_dates, find_numbers_in_context
@@ -86,6 +87,7 @@ class Detector:
         rules = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
         rules += b"".join(msgspec.json.encode((words.months, words.personal)) for words in map(load_words, LANGUAGES))
         rules += b"".join(msgspec.json.encode(load_identity_words(each)) for each in identity_words.LANGUAGES)
+        rules += b"".join(msgspec.json.encode(load_person_cues(each)) for each in person_cues.LANGUAGES)
         rules += b"health" if finds_health else b""
         rules += msgspec.json.encode(sorted(patterns.items())) if patterns else b""
         data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -19,17 +20,12 @@ from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
 from tidegate.services.inference import OnnxSession, read_built
-from tidegate.services.privacy.dlp.finding import PersonalSpan
+from tidegate.services.privacy.dlp.finding import PersonalSpan, merge_spans
+from tidegate.services.privacy.dlp.person_context import lower_capitals, read_context
+from tidegate.services.privacy.dlp.person_evidence import CERTAIN, weigh_context
 from tidegate.services.privacy.dlp.person_filter import SpanFilter
-from tidegate.services.privacy.dlp.person_words import (
-    FloatArray,
-    ScoredWord,
-    average_pieces,
-    describe,
-    find_candidates,
-    follows_title,
-    split_words,
-)
+from tidegate.services.privacy.dlp.person_groups import find_candidates
+from tidegate.services.privacy.dlp.person_words import FloatArray, ScoredWord, average_pieces, describe, split_words
 
 FILES = ("model.onnx", "tokenizer.json", "labels.json", "filter.safetensors")
 WINDOW = 128
@@ -56,6 +52,20 @@ class UnfinishedScreeningError(TidegateError, TimeoutError):
 
     def __init__(self, read: int, pieces: int) -> None:
         super().__init__(f"{read} of {pieces} pieces of the text were read for names in time ({self.hint})")
+
+
+class JudgedSpan(NamedTuple):
+    """A group of words, its score above the filter's threshold, and that with what the words around it say."""
+
+    span: PersonalSpan
+    bare: float
+    score: float
+
+
+def _is_unsure(judged: JudgedSpan) -> bool:
+    """Whether the model has to be asked: also where words around a group decide it, for it may be longer."""
+    scores = (judged.score,) if judged.score == CERTAIN else (judged.bare, judged.score)
+    return any(UNSURE[0] < score < UNSURE[1] for score in scores)
 
 
 class PersonModel:
@@ -89,18 +99,20 @@ class PersonModel:
         Lists of names and neighbouring words are asked first; the model reads the text where they leave a doubt.
         Raises `UnfinishedScreeningError` where the monotonic clock passes `until_s` before the text is read to its end.
         """
+        text = lower_capitals(text)
         judged = list(self._judge(text, split_words(text, self.labels), self._words))
-        if any(UNSURE[0] < score < UNSURE[1] for score, _ in judged):
-            judged = list(self._judge(text, self.read(text, until_s), self._filter))
-        return [span for score, span in judged if score >= 0]
+        if any(map(_is_unsure, judged)):
+            sure = [each for each in judged if each.score >= UNSURE[1]]
+            judged = [*sure, *self._judge(text, self.read(text, until_s), self._filter)]
+        return merge_spans(each.span for each in judged if each.score >= 0)
 
-    def _judge(self, text: str, words: list[ScoredWord], judge: SpanFilter) -> Iterator[tuple[float, PersonalSpan]]:
-        """Each group of words with its score above the filter's threshold."""
-        for candidate in find_candidates(text, words, self.columns):
+    def _judge(self, text: str, words: list[ScoredWord], judge: SpanFilter) -> Iterator[JudgedSpan]:
+        """Each group of words with its scores."""
+        context = read_context(text, words)
+        for candidate in find_candidates(text, words, self.columns, context):
+            span = PersonalSpan(candidate.kind, words[candidate.first].start, words[candidate.last].end)
             score = judge.score(*describe(text, words, candidate, self.columns)) - judge.threshold
-            if follows_title(text, words, candidate):
-                score = max(score, UNSURE[1])
-            yield score, PersonalSpan(candidate.kind, words[candidate.first].start, words[candidate.last].end)
+            yield JudgedSpan(span, score, score + weigh_context(text, words, candidate, context))
 
     def read(self, text: str, until_s: float = math.inf) -> list[ScoredWord]:
         """The words of the text with their probabilities by label. Raises `UnfinishedScreeningError`."""

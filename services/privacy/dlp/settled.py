@@ -37,13 +37,6 @@ VALUE_TOKENS = 2
 KEY_BEGIN, KEY_END = "-----BEGIN", re.compile(r"-----END [A-Z ]{0,20}KEY(?: BLOCK)?-----")
 QUOTE_REACH = numbers.LOCAL_PART + 4
 QUOTE = re.compile(r"""(?<![^\W_])"(?=\S|\Z)""")
-OPENINGS = (
-    (names.INTRODUCED, True),
-    (names.PRESENTED, False),
-    (names.TITLED, False),
-    (names.RELATED, False),
-    (names.SIGNED, False),
-)
 
 
 def settled_length(text: str) -> int:
@@ -130,9 +123,9 @@ def _last_tokens(text: str, unfinished: int, count: int) -> list[int]:
 def _introduced(text: str, unfinished: int, starts: Sequence[int]) -> Iterator[int]:
     """What follows the words for a name or a secret."""
     start = starts[-NAME_TOKENS] if len(starts) >= NAME_TOKENS else 0
-    for opening, any_case in OPENINGS:
-        for found in opening.finditer(text, max(0, start - 64)):
-            if found.end() >= start and not _is_no_name(text, found.end(), unfinished, any_case):
+    for opening in names.OPENINGS:
+        for found in opening.pattern.finditer(text, max(0, start - 64)):
+            if found.end() >= start and not _is_no_name(text, found.end(), unfinished, opening.any_case):
                 yield found.end()
     for found in credentials.WORD.finditer(text, max(0, start - 64)):
         if found.end() >= start:
@@ -141,6 +134,8 @@ def _introduced(text: str, unfinished: int, starts: Sequence[int]) -> Iterator[i
 
 def _is_no_name(text: str, start: int, unfinished: int, any_case: bool) -> bool:
     """Whether a whole word stands where the name would, and is none."""
+    if names.PARTICLE_START.match(text, start):
+        return False
     word = names.WORD.match(text, start)
     if word is None or word.end() >= unfinished:
         return start < unfinished and word is None
