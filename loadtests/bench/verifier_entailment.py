@@ -26,6 +26,12 @@ def judge(pairs: Sequence[EntailmentPair]) -> list[bool]:
     return [not check_sentence(pair.sentence, pair.evidence, pair.question).passed for pair in pairs]
 
 
+def say_wrongly(pairs: Sequence[EntailmentPair]) -> float:
+    """The share of the wrong yes and no that would be said: neither refused nor left out of the answer."""
+    found = [check_sentence(each.sentence, each.evidence, each.question) for each in pairs if each.kind == "yes_no"]
+    return sum(each.passed and not each.doubtful.says for each in found) / max(1, len(found))
+
+
 def judge_by_terms(pairs: Sequence[EntailmentPair]) -> list[bool]:
     """Which of them the share of terms alone refuses."""
     rows = [describe_claim(pair.sentence, pair.evidence, pair.question).row for pair in pairs]
@@ -78,6 +84,7 @@ def main(documents: int) -> None:
         echo(f"{title} ({len(pairs)} pairs of {documents} documents): ours, terms alone")
         for kind in sorted(mine):
             echo(f"  {kind:<18} {mine[kind]:7.1%} {theirs[kind]:7.1%}")
+    echo(f"a wrong yes or no that a model's answer would begin with: {say_wrongly(pairs):.1%}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from tidegate.services.answering.quantities import find_quantities, split_words, unit_words
+from tidegate.services.answering.quantities import REMEMBERED, quantities_of, split_words, unit_words
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.languages.claim_words import DENIAL, ClaimLexicon, ClaimMark, load_claim_words
 
@@ -52,11 +52,11 @@ def measure_edits(sentence: str, evidence: str, around: str, language: str) -> d
     """The values of `EDIT_FEATURES`; counts, but for the share of the sentence's words that stand in the evidence in
     their order. `around` may lend words (a title, the question)."""
     lexicon = load_claim_words(language)
-    source = _split(evidence, language)
+    source = split_numbered(evidence, language)
     found: Counter[str] = Counter()
     matched = total = 0
     for clause in _clauses_of(sentence):
-        stated = _split(clause, language)
+        stated = split_numbered(clause, language)
         edits, same = align(stated, source)
         matched, total = matched + same, total + len(stated)
         for edit in edits:
@@ -87,12 +87,13 @@ def align(stated: Sequence[str], source: Sequence[str]) -> tuple[list[Edit], int
     return edits, same
 
 
-def _split(text: str, language: str) -> list[str]:
+@lru_cache(maxsize=REMEMBERED)
+def split_numbered(text: str, language: str) -> tuple[str, ...]:
     """The words of a text, its numbers as they are counted."""
     words = split_words(text)
-    for quantity in find_quantities(words, language):
+    for quantity in quantities_of(text, language):
         words[quantity.at] = quantity.value
-    return words
+    return tuple(words)
 
 
 def marks_in(words: Sequence[str], lexicon: ClaimLexicon) -> list[ClaimMark]:
@@ -100,8 +101,16 @@ def marks_in(words: Sequence[str], lexicon: ClaimLexicon) -> list[ClaimMark]:
     pairs = [f"{one} {other}" for one, other in pairwise(words)]
     found = [mark for pair in pairs for mark in lexicon.marks.get(pair, ())]
     for word in words:
-        found += lexicon.marks.get(word, (DENIAL,) if word.endswith(("n't", "n’t")) else ())
+        found += lexicon.marks.get(word) or _marks_of_parts(word, lexicon)
     return found
+
+
+def _marks_of_parts(word: str, lexicon: ClaimLexicon) -> tuple[ClaimMark, ...]:
+    """What a word with an apostrophe says: "don't", "qu'avant"."""
+    _, apostrophe, behind = word.replace("’", "'").partition("'")
+    if behind == "t" and word.endswith(("n't", "n’t")):
+        return (DENIAL,)
+    return lexicon.marks.get(behind, ()) if apostrophe else ()
 
 
 def _clauses_of(sentence: str) -> Iterator[str]:
@@ -114,7 +123,7 @@ def _read_edit(
     edit: Edit, stated: Sequence[str], source: Sequence[str], lexicon: ClaimLexicon, language: str
 ) -> Iterator[str]:
     own, theirs = marks_in(edit.stated, lexicon), marks_in(edit.source, lexicon)
-    yield from _read_denials(edit, own.count(DENIAL), theirs.count(DENIAL))
+    yield from _read_denials(edit, own.count(DENIAL), theirs.count(DENIAL), lexicon)
     for family in FAMILIES:
         mine = {mark for mark in own if mark.family == family}
         other = {mark for mark in theirs if mark.family == family}
@@ -133,12 +142,14 @@ def _read_edit(
 
 def _is_moved(words: Sequence[str], source: Sequence[str], language: str) -> bool:
     """Whether a single content word stands elsewhere in the source; a phrase that was moved whole says the same."""
-    content = [word for word in words if _is_content(word, language) and not word[0].isdigit()]
+    content = [word for word in words if is_content(word, language) and not word[0].isdigit()]
     is_phrase = not set(pairwise(words)).isdisjoint(pairwise(source))
     return len(content) == 1 and content[0] in source and not is_phrase
 
 
-def _read_denials(edit: Edit, own: int, theirs: int) -> Iterator[str]:
+def _read_denials(edit: Edit, own: int, theirs: int, lexicon: ClaimLexicon) -> Iterator[str]:
+    if lexicon.repeats_denials:
+        own, theirs = min(1, own), min(1, theirs)
     if own % 2 == theirs % 2:
         return
     if edit.kind == "replace":
@@ -151,8 +162,8 @@ def _read_denials(edit: Edit, own: int, theirs: int) -> Iterator[str]:
 
 def _read_exchange(edit: Edit, stated: Sequence[str], source: Sequence[str], language: str) -> Iterator[str]:
     """Content words that changed places, and what stands beside a number that both have."""
-    own = [word for word in edit.stated if _is_content(word, language) and not word[0].isdigit()]
-    theirs = [word for word in edit.source if _is_content(word, language) and not word[0].isdigit()]
+    own = [word for word in edit.stated if is_content(word, language) and not word[0].isdigit()]
+    theirs = [word for word in edit.source if is_content(word, language) and not word[0].isdigit()]
     if any(word in source for word in own) and any(word in stated for word in theirs if word not in own):
         yield "swapped"
     held = {word[:STEM] for word in source}
@@ -176,5 +187,6 @@ def _only_stated(stated: Sequence[str], known: Sequence[str], lexicon: ClaimLexi
 
 
 @cache
-def _is_content(word: str, language: str) -> bool:
+def is_content(word: str, language: str) -> bool:
+    """Whether a word is more than a stop word."""
     return bool(find_terms(word, language))

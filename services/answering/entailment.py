@@ -25,6 +25,11 @@ class EntailmentModel(msgspec.Struct, frozen=True, kw_only=True):
         """0 … 1. Raises `KeyError` for a row without one of the features."""
         return self.model.chance([row[name] for name in self.features])
 
+    def weigh(self, part: Mapping[str, float]) -> float:
+        """What some of the features add to the log odds; 0.0 where all of them are 0.0."""
+        parts = zip(self.features, self.model.weights, self.model.spread, strict=True)
+        return sum(part[name] * weight / spread for name, weight, spread in parts if name in part)
+
 
 @cache
 def load_entailment() -> EntailmentModel:

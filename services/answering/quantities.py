@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import msgspec
 
@@ -18,6 +18,8 @@ _WORD = re.compile(r"[^\W\d_][^\W_]*(?:['’][^\W\d_]+)*|\d+(?:[.,:]\d+)*|[£$�
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _SIGNS = frozenset("£$€¥%°")
 _SHORT_UNIT = 2
+REMEMBERED = 2048
+"""Texts whose words are remembered: a check reads each clause a dozen times."""
 
 
 class Quantity(msgspec.Struct, frozen=True):
@@ -30,7 +32,18 @@ class Quantity(msgspec.Struct, frozen=True):
 
 def split_words(text: str) -> list[str]:
     """Words, numbers and signs of units, in order; folded."""
-    return [fold(word) for word in _WORD.findall(text)]
+    return list(_words_of(text))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _words_of(text: str) -> tuple[str, ...]:
+    return tuple(fold(word) for word in _WORD.findall(text))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def quantities_of(text: str, language: str) -> tuple[Quantity, ...]:
+    """`find_quantities` of a text."""
+    return tuple(find_quantities(split_words(text), language))
 
 
 def find_quantities(words: list[str], language: str) -> list[Quantity]:

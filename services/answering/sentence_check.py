@@ -7,32 +7,35 @@ quotation. Next: `claim_edits`, `entailment`, `grounded_writer`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from math import log1p
+from collections.abc import Collection, Sequence
+from math import ceil, log1p
 from typing import NamedTuple
 
 import msgspec
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.answering.answer_lead import LEAD_FEATURES, NO_LEAD, AnswerLead, measure_lead, split_lead
+from tidegate.services.answering.claim_denials import count_absences, wrong_denial
 from tidegate.services.answering.claim_edits import EDIT_FEATURES, measure_edits
+from tidegate.services.answering.claim_numbers import count_reversed, wrong_number
+from tidegate.services.answering.claim_places import PLACE_FEATURES, measure_places
 from tidegate.services.answering.entailment import load_entailment
-from tidegate.services.answering.quantities import Quantity, find_quantities, leave_out_quantities, split_words
+from tidegate.services.answering.quantities import leave_out_quantities
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.sentences import split_sentences
-from tidegate.services.knowledge.reader.yes_no import find_polarity
+from tidegate.services.knowledge.reader.yes_no import read_polarity
 from tidegate.services.languages.claim_words import load_claim_words
-from tidegate.services.languages.extraction_words import all_words, fold
-from tidegate.services.languages.prose import load_prose
+from tidegate.services.languages.extraction_words import fold
 
-BORNE_OUT_FROM = 0.6
+BORNE_OUT_FROM = 0.5
 """The share of a sentence's terms that its evidence, its headings or the question must hold, whatever else it says."""
+LEAD_FROM = 0.3
+"""Log odds from which what is stated and cited bears a yes or no out: on the dev documents 36 % of the right ones stand
+then, and 5 % of the wrong ones (decision 0060)."""
 MOST_EVIDENCE = 3
 """Sentences that one sentence may be drawn from."""
-WINDOW = 4
-"""Words on either side of a number that say what it is the number of."""
-CLEARLY = 0.5
-"""By how much the words around another number must fit better: more than one word that is a little farther away."""
-_CLAUSES = re.compile(r"[,;:()–—]|\s-\s")
+LEAST_STEM, SAME_STEM = 5, 0.6
+"""Letters that two forms of a word have in common from the first on, and their share of the longer form."""
 _CAPITALISED = re.compile(r"(?<=[^\s.!?:])\s+[\"'“‘(]*([A-ZÀ-Þ][\w’'-]*)")
 
 
@@ -45,10 +48,14 @@ class SourceText(msgspec.Struct, frozen=True):
 
 
 class SentenceCheck(msgspec.Struct, frozen=True):
-    """`score` is the chance that it is borne out, see `entailment`; `fault` says what is not, empty where it passed."""
+    """`score` is the chance that it is borne out, see `entailment`; `fault` says what is not, empty where it passed.
+
+    `doubtful` is a yes or no that it begins with and that nothing bears out or contradicts, with what it says besides.
+    """
 
     score: float
     fault: str = ""
+    doubtful: AnswerLead = NO_LEAD
 
     @property
     def passed(self) -> bool:
@@ -63,90 +70,131 @@ def check_sentence(sentence: str, evidence: Sequence[SourceText], question: str 
     whole = " ".join(f"{each.around} {each.text}" for each in evidence)
     if lost := set(VAULT_TOKEN.findall(sentence)) - set(VAULT_TOKEN.findall(f"{whole} {question}")):
         return SentenceCheck(0.0, f"{len(lost)} vault tokens are in no passage")
-    sentence = VAULT_TOKEN.sub(" ", sentence)
-    if not find_terms(sentence, evidence[0].language):
+    language = evidence[0].language
+    lead, bare = split_lead(sentence, language), VAULT_TOKEN.sub(" ", sentence)
+    if lead.says and not find_terms(VAULT_TOKEN.sub(" ", lead.rest), language):
+        return _check_bare_lead(lead, evidence, question)
+    if not find_terms(bare, language):
         return SentenceCheck(0.0, "it says nothing")
-    found = describe_claim(sentence, evidence, question)
+    found = describe_claim(bare, evidence, question)
     model = load_entailment()
     score = model.score(found.row)
     if found.is_lost:
         score = min(score, model.threshold / 2)
-    return SentenceCheck(score, "" if score >= model.threshold else found.fault)
+    is_sure = not lead.says or found.is_lead_certain or model.weigh(found.leads) >= LEAD_FROM
+    return SentenceCheck(score, "" if score >= model.threshold else found.fault, NO_LEAD if is_sure else lead)
+
+
+def _check_bare_lead(lead: AnswerLead, evidence: Sequence[SourceText], question: str) -> SentenceCheck:
+    """A yes or no that says nothing else is borne out where a sentence that fits the question says it in the question's
+    words, and as far as that sentence is."""
+    language = evidence[0].language
+    for part in _choose(find_terms(question, language), evidence):
+        polarity = read_polarity(question, language, part)
+        if polarity:
+            fault = f"it says {lead.says} where what it cites says {polarity}"
+            return check_sentence(part, evidence) if polarity == lead.says else SentenceCheck(0.0, fault)
+    return SentenceCheck(0.0, f"nothing that it cites says {lead.says}", AnswerLead(lead.says, ""))
 
 
 class FoundInClaim(NamedTuple):
     """The features of a sentence beside its evidence, and the first fault in words; `is_lost` where no other feature
-    can make good for it."""
+    can make good for it. `leads` are the `LEAD_FEATURES` with what speaks for its yes or no; `is_lead_certain` where
+    what it cites says the same in the question's words."""
 
     row: dict[str, float]
     fault: str
     is_lost: bool
+    leads: dict[str, float]
+    is_lead_certain: bool
 
 
 def describe_claim(sentence: str, evidence: Sequence[SourceText], question: str = "") -> FoundInClaim:
     """What the model of `entailment` weighs; see `CLAIM_FEATURES`. `evidence` is not empty."""
     language = evidence[0].language
-    lead, sentence = _split_lead(sentence, language)
-    fillers = load_claim_words(language).fillers
-    parts = _choose(find_terms(sentence, language), evidence)
+    lead = split_lead(sentence, language)
+    parts = _choose(find_terms(lead.rest, language), evidence)
     around = " ".join(each.around for each in evidence)
-    whole = f"{' '.join(each.text for each in evidence)} {around}"
-    known = set(find_terms(f"{' '.join(parts)} {around} {question}", language))
-    words = [word for word in leave_out_quantities(sentence, language).split() if fold(word) not in fillers]
-    own = find_terms(" ".join(words), language)
-    missing = [term for term in own if term not in known]
-    share = 1.0 - len(missing) / len(own) if own else 1.0
-    polarity = find_polarity(question, language, parts[0], language) if lead and question and parts else ""
-    lead_fault = f"it says {lead} where what it cites says {polarity}" if polarity not in ("", lead) else ""
-    number = _wrong_number(sentence, parts, around, language)
-    name = _wrong_name(sentence, {*known, *find_terms(whole, language)}, language)
-    denial = _wrong_denial(sentence, parts, language)
-    edits = measure_edits(sentence, " ".join(each.text for each in evidence), f"{around} {question}", language)
+    text = " ".join(each.text for each in evidence)
+    words, related = _measure_words(lead.rest, f"{' '.join(parts)} {around} {question}", language)
+    polarity = read_polarity(question, language, parts[0]) if lead.says and question and parts else ""
+    faults = {
+        "number": wrong_number(lead.rest, parts, around, language),
+        "name": _wrong_name(lead.rest, f"{text} {around} {question}", language),
+        "lead": f"it says {lead.says} where what it cites says {polarity}" if polarity not in ("", lead.says) else "",
+        "denial": wrong_denial(lead.rest, parts, language),
+    }
+    edits = measure_edits(lead.rest, text, f"{around} {question}", language)
+    places = measure_places(lead.rest, text, language)
+    leads = measure_lead(lead, question, parts[0] if parts else text, language)
     row = {
-        "borne_out": share,
+        **words,
+        **{name: float(bool(fault)) for name, fault in faults.items()},
+        **edits,
+        "reversed_numbers": float(min(2, count_reversed(lead.rest, text, language))),
+        "absence_changed": float(min(2, count_absences(lead.rest, text, language))),
+        "denial_alone": float(bool(faults["denial"]) and not words["missing"]),
+        "exchanged_alone": float(bool(edits["exchanged_word"]) and not words["missing"]),
+        **places,
+        **{name: min(0.0, value) for name, value in leads.items()},  # what speaks for a yes excuses no other fault
+    }
+    named = next(filter(None, faults.values()), "") or _name_edit(row)
+    if not named and sum(leads.values()) < 0:
+        named = f"its {lead.says} is not what it cites says"
+    fault = named or f"only {words['borne_out']:.0%} of its words are in what it cites"
+    is_lost = bool(faults["number"] or faults["name"] or faults["lead"]) or related < BORNE_OUT_FROM
+    return FoundInClaim(row, fault, is_lost, leads, bool(polarity) and polarity == lead.says)
+
+
+WORD_FEATURES = ("borne_out", "missing", "one_missing", "terms")
+"""`borne_out`: the share of its terms that the evidence, its headings or the question hold."""
+CLAIM_FEATURES = (
+    *WORD_FEATURES, "number", "name", "denial", "lead", *EDIT_FEATURES, "reversed_numbers", "absence_changed",
+    "denial_alone", "exchanged_alone", *PLACE_FEATURES, *LEAD_FEATURES,
+)  # fmt: skip
+
+
+def _measure_words(stated: str, known_text: str, language: str) -> tuple[dict[str, float], float]:
+    """The values of `WORD_FEATURES`, and the share of the terms that the known text holds in some form."""
+    lexicon = load_claim_words(language)
+    small = lexicon.fillers | lexicon.denials
+    words = [word for word in leave_out_quantities(stated, language).split() if fold(word) not in small]
+    own = find_terms(" ".join(words), language)
+    # "70th" is one term, and a number with an ending where numbers are left out.
+    known = {*find_terms(known_text, language), *find_terms(leave_out_quantities(known_text, language), language)}
+    missing = [term for term in own if term not in known]
+    foreign = [term for term in missing if not is_form_of(term, known)]
+    row = {
+        "borne_out": 1.0 - len(missing) / len(own) if own else 1.0,
         "missing": float(min(4, len(missing))),
         "one_missing": float(len(missing) == 1),
         "terms": min(3.0, log1p(len(own))),
-        "number": float(bool(number)),
-        "name": float(bool(name)),
-        "denial": float(bool(denial)),
-        "lead": float(bool(lead_fault)),
-        **edits,
     }
-    fault = (
-        number
-        or name
-        or lead_fault
-        or denial
-        or _name_edit(edits)
-        or f"only {share:.0%} of its words are in what it cites"
-    )
-    return FoundInClaim(row, fault, bool(number or name or lead_fault) or share < BORNE_OUT_FROM)
+    return row, 1.0 - len(foreign) / len(own) if own else 1.0
 
 
-CLAIM_FEATURES = ("borne_out", "missing", "one_missing", "terms", "number", "name", "denial", "lead", *EDIT_FEATURES)
-"""`borne_out`: the share of its terms that the evidence, its headings or the question hold."""
+def is_form_of(term: str, known: Collection[str]) -> bool:
+    """Whether one of the known terms is another form of it, or one is a part of the other: "Grablichter", "Lichter"."""
+    return any(_is_form(term, other) for other in known)
 
 
-def _split_lead(sentence: str, language: str) -> tuple[str, str]:
-    """The yes or no that a sentence begins with, and what is said after it; all of it where that is nothing."""
-    words = load_prose(language)
-    for lead, word in (("yes", words.yes), ("no", words.no)):
-        rest = re.match(rf"\s*{word}\s*[,.;:!–—-]+\s*(?=\w)", sentence, re.IGNORECASE)
-        if rest:
-            return lead, sentence[rest.end() :]
-    return "", sentence
+def _is_form(term: str, other: str) -> bool:
+    short, long = sorted((term, other), key=len)
+    if len(short) < LEAST_STEM:
+        return False
+    alike = max(LEAST_STEM, ceil(SAME_STEM * len(long)))
+    return short in long or (len(short) >= alike and short[:alike] == long[:alike])
 
 
-def _name_edit(edits: dict[str, float]) -> str:
+def _name_edit(row: dict[str, float]) -> str:
     """The first difference in small words, said in words; empty where there is none."""
-    if edits["denial_changed"] or edits["denial_added"] or edits["denial_dropped"]:
+    if row["denial_changed"] or row["denial_added"] or row["denial_dropped"] or row["absence_changed"]:
         return "it denies otherwise than what it cites"
-    if edits["swapped"]:
+    if row["swapped"] or any(row[name] for name in (*PLACE_FEATURES, "reversed_numbers")):
         return "what it says of one thing is said of another in what it cites"
-    if edits["beside_number"]:
+    if row["beside_number"]:
         return "a number has another unit in what it cites"
-    kinds = [name.split("_")[-1] for name, value in edits.items() if value and name.startswith(("exchanged", "only"))]
+    kinds = [name.split("_")[-1] for name in EDIT_FEATURES if row[name] and name.startswith(("exchanged", "only"))]
     return f"it says another {kinds[0]} than what it cites" if kinds else ""
 
 
@@ -168,81 +216,9 @@ def _choose(terms: Sequence[str], evidence: Sequence[SourceText]) -> list[str]:
     return chosen
 
 
-def _wrong_number(sentence: str, parts: Sequence[str], around: str, language: str) -> str:
-    words = split_words(sentence)
-    stated = split_words(f"{around} . {' '.join(parts)}")
-    theirs = find_quantities(stated, language)
-    for quantity in find_quantities(words, language):
-        same = [each for each in theirs if each.value == quantity.value]
-        if not same:
-            return f"the number {words[quantity.at]} is not in what it cites"
-        fitting = [each for each in same if not quantity.unit or not each.unit or each.unit == quantity.unit]
-        if not fitting:
-            return f"{words[quantity.at]} has another unit in what it cites"
-        if _is_of_something_else(quantity, words, theirs, stated):
-            return f"{words[quantity.at]} is the number of something else in what it cites"
-    return ""
-
-
-def _is_of_something_else(
-    quantity: Quantity, words: Sequence[str], theirs: Sequence[Quantity], stated: Sequence[str]
-) -> bool:
-    """Whether the words around the number are those around another number of the same unit."""
-    own = _around(quantity, words)
-    rivals = [each for each in theirs if each.unit == quantity.unit or each.value == quantity.value]
-    overlaps = {each: _shared(own, _around(each, stated)) for each in rivals}
-    best = max(overlaps.values(), default=0.0)
-    mine = max((overlap for each, overlap in overlaps.items() if each.value == quantity.value), default=0.0)
-    return best > mine + CLEARLY
-
-
-def _around(quantity: Quantity, words: Sequence[str]) -> dict[str, float]:
-    """The words near a number, the nearer the heavier; the nearer place counts for one that is there twice."""
-    near: dict[str, float] = {}
-    for at in range(max(0, quantity.at - WINDOW), min(len(words), quantity.at + WINDOW + 1)):
-        if at != quantity.at:
-            near[words[at]] = max(near.get(words[at], 0.0), 1.0 / abs(at - quantity.at))
-    return near
-
-
-def _shared(own: dict[str, float], other: dict[str, float]) -> float:
-    return sum(min(weight, other[word]) for word, weight in own.items() if word in other)
-
-
-def _wrong_name(sentence: str, known: set[str], language: str) -> str:
+def _wrong_name(sentence: str, known_text: str, language: str) -> str:
+    known = set(find_terms(known_text, language))
     for name in _CAPITALISED.findall(sentence):
-        if any(term not in known for term in find_terms(name, language)):
+        if any(term not in known and not is_form_of(term, known) for term in find_terms(name, language)):
             return f"the name {name} is not in what it cites"
     return ""
-
-
-def _wrong_denial(sentence: str, parts: Sequence[str], language: str) -> str:
-    """Each clause denies as often as the clause that says the same, or as its whole sentence."""
-    clauses = [clause for part in parts for clause in (*_clauses(part), part)]
-    for clause in _clauses(sentence):
-        terms = set(_content(clause, language))
-        shared = [(len(terms & set(_content(other, language))), other) for other in clauses]
-        most = max((count for count, _ in shared), default=0)
-        closest = [other for count, other in shared if count == most]
-        if not most:
-            continue
-        shortest = min(len(_content(other, language)) for other in closest)
-        nearest = [other for other in closest if len(_content(other, language)) == shortest]
-        if all(_denies(other) != _denies(clause) for other in nearest):
-            return "it denies what it cites" if _denies(clause) else "it asserts what its source denies"
-    return ""
-
-
-def _clauses(text: str) -> list[str]:
-    return [part for part in _CLAUSES.split(text) if part.strip()]
-
-
-def _content(clause: str, language: str) -> list[str]:
-    denials = all_words("negations")
-    return [term for term in find_terms(clause, language) if term not in denials]
-
-
-def _denies(text: str) -> int:
-    """Whether an odd number of words deny."""
-    denials = all_words("negations")
-    return sum(word in denials or word.endswith(("n't", "n’t")) for word in split_words(text)) % 2

@@ -51,6 +51,9 @@ class ProseWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     yes: str
     no: str
     """The first words of an answer to a question that asks for one of them."""
+    yes_leads: Patterns
+    no_leads: Patterns
+    """Other clauses, and the same, with which people begin such an answer: "you cannot", "of course"."""
     negations: Patterns
     hedges: Patterns
     """Words that limit what a sentence says, so that it answers neither yes nor no."""

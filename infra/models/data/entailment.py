@@ -58,9 +58,16 @@ def _pairs_of(data: QaSet, document: QaDocument, dice: random.Random) -> Iterato
         source = source_of(document, number)
         yield from _with_faults(document, question, source, "verbatim", source.text, dice)
         for sentence in rewrite(source.text, document.language, dice):
-            yield from _with_faults(document, question, source, "rewritten", sentence, dice)
+            pairs = _with_faults(document, question, source, "rewritten", sentence, dice)
+            yield from (each for each in pairs if not (each.is_supported and _is_doubtful(each, question, document)))
         if len(question.answer.split()) >= LEAST_WORDS:
             yield from _with_faults(document, question, source, "answered", question.answer, dice)
+
+
+def _is_doubtful(pair: EntailmentPair, question: QaQuestion, document: QaDocument) -> bool:
+    """Whether a yes was put before a sentence that nobody says answers the question with yes."""
+    yes = PLANTED[document.language].yes
+    return pair.sentence.startswith(yes) and not question.answer.startswith(yes)
 
 
 def source_of(document: QaDocument, number: int) -> SourceText:

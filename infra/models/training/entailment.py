@@ -1,6 +1,6 @@
 """Fits the weights of services/answering/entailment.json: which differences make a sentence false.
 
-`python -m tidegate.infra.models.training.entailment`; a minute of one core, no model is run. The threshold is
+`python -m tidegate.infra.models.training.entailment`; two minutes of one core, no model is run. The threshold is
 chosen on the dev documents alone, the figures are of the held-out ones."""
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from tidegate.services.knowledge.reader.logistic import Logistic, Rows, fit_weig
 
 WEIGHTS = Path(entailment.__file__).with_name("entailment.json")
 FIGURES = Path(__file__).parents[1] / "weights" / "entailment" / "figures.json"
-DOCUMENTS: dict[Split, int] = {"train": 200, "dev": 100, "heldout": 120}
+DOCUMENTS: dict[Split, int] = {"train": 300, "dev": 150, "heldout": 120}
 """Documents of each split, of which there are 800, 270 and 270."""
-CAUGHT = 0.98
-"""Of the sentences of the dev documents that were planted wrong: the threshold is the lowest that refuses so many."""
+CAUGHT = 0.988
+"""Of the sentences of the dev documents that were planted wrong: the threshold is the lowest that refuses so many. With
+fewer, what is newly caught would make room for faults of other kinds that were caught before (decision 0060)."""
 AT = 0.85
 """Where the threshold is put on the scale of scores: where packs have their `abstain_thresholds`."""
 RIDGE = 1.0

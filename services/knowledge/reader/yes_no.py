@@ -18,6 +18,8 @@ Polarity = Literal["yes", "no", ""]
 
 LEAST_SHARED = 0.75
 """Share of the question's words that the quote must state, for yes or no to be said of them."""
+LONG = 4
+"""Letters from which a word of a language without a list of small words is hardly one of them."""
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _CLAUSE = re.compile(r"[,;:–—()]|\.\s")
 
@@ -25,7 +27,16 @@ _CLAUSE = re.compile(r"[,;:–—()]|\.\s")
 def find_polarity(question: str, language: str, quote: str, quoted_in: str) -> Polarity:
     """What `quote`, in the language `quoted_in`, says to the question; nothing where it begins with yes or no itself,
     limits what it says, leaves some of the question open, or is in another language than the question."""
-    if language != quoted_in or language not in LANGUAGES or not is_yes_no_question(question, language):
+    if language != quoted_in or language not in LANGUAGES:
+        return ""
+    return read_polarity(question, language, quote)
+
+
+def read_polarity(question: str, language: str, quote: str) -> Polarity:
+    """The same for a question and a quote in one of `PROSE_LANGUAGES`, for an answer that says yes or no already: in
+    those of them that are not of `LANGUAGES` neither open questions nor small words are known, so that the question
+    counts as one of yes or no, and its long words must be stated by themselves too."""
+    if language in LANGUAGES and not is_yes_no_question(question, language):
         return ""
     words = _words(language)
     if words["answers"].match(quote) or words["hedges"].search(quote) or words["negations"].search(question):
@@ -36,6 +47,9 @@ def find_polarity(question: str, language: str, quote: str, quoted_in: str) -> P
     clauses = [clause for clause in _CLAUSE.split(quote) if clause.strip()]
     shared = [len(asked & set(find_terms(clause, language))) for clause in clauses]
     if not asked or max(shared, default=0) < LEAST_SHARED * len(asked):
+        return ""
+    long = {term for term in asked if len(term) >= LONG and language not in LANGUAGES}
+    if len(long & set(find_terms(quote, language))) < LEAST_SHARED * len(long):
         return ""
     if not words["negations"].search(quote):
         return "yes"

@@ -14,6 +14,8 @@ from tidegate.services.answering.sentence_check import SourceText, check_sentenc
 from tidegate.services.knowledge.index.sentences import split_sentences
 
 CAUGHT = 0.95
+STANDS = 0.995
+"""Of the sentences of documents as they stand."""
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 VERB = re.compile(r"\b(is|are|can|must|ist|sind|kann|muss|wird|werden|est|sont|peut)\b")
 DENIALS = {"en": "not", "de": "nicht", "fr": "pas"}
@@ -147,4 +149,4 @@ def test_planted_faults_are_caught_and_what_the_documents_say_passes() -> None:
     assert len(true) > 150
     assert {kind for kind, found in caught.items() if len(found) > 15} == {"changed", "other", "denied", "asserted"}
     assert min(shares.values()) >= CAUGHT, shares
-    assert sum(true) / len(true) >= CAUGHT
+    assert sum(true) / len(true) >= STANDS
