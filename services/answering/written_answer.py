@@ -56,7 +56,14 @@ class WrittenAnswer:
         return JudgedSentence(judged.text, SentenceCheck(judged.check.score, "what it cites does not answer"))
 
     def take(self, sentence: JudgedSentence) -> bool:
-        """Keep a sentence that may be said, once; False for one that may not."""
+        """Keep a sentence that may be said, once; False for one that may not.
+
+        A yes or no that nothing bears out is left out, and `faults` say so."""
+        if self.mode == "grounded" and sentence.check.doubtful.says:
+            self.faults.append(f"its {sentence.check.doubtful.says} was left out: nothing that it cites says so")
+            if not sentence.check.doubtful.rest:
+                return True
+            sentence = sentence.without_lead()
         if not sentence.check.passed and self.mode == "grounded":
             return False
         if all(sentence.text != each.text for each in self.kept):

@@ -35,6 +35,11 @@ class JudgedSentence(msgspec.Struct, frozen=True):
     check: SentenceCheck
     units: tuple[Candidate, ...] = ()
 
+    def without_lead(self) -> JudgedSentence:
+        """It without the yes or no that is doubtful."""
+        rest = self.check.doubtful.rest
+        return msgspec.structs.replace(self, text=f"{rest[:1].upper()}{rest[1:]}")
+
 
 def split_written(text: str, *, is_whole: bool) -> list[WrittenSentence]:
     """The sentences of an answer so far; of an unfinished one, those that no later word can change."""

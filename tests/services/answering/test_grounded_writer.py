@@ -128,6 +128,19 @@ async def test_true_words_that_do_not_answer_the_question_are_no_answer(tokens: 
     assert set(answer.writing.faults) == {"what it cites does not answer"}
 
 
+async def test_a_yes_or_no_that_nothing_bears_out_is_left_out_and_named(tokens: ChatTokenizer) -> None:
+    lowered = f"{TRUE[0].lower()}{TRUE[1:]}"
+    for written in (f"Yes, {lowered}", f"Yes, of course. {TRUE}"):
+        hub = Hub(Script(tokens, [written]))
+        answer = await hub.answer()
+        assert answer.text == TRUE
+        assert (answer.writing.retried, answer.writing.replaced) == (0, 0)
+        assert [fault for fault in answer.writing.faults if "its yes was left out" in fault]
+        assert [partial.answer.text for partial in hub.published] == [TRUE], "nothing empty is shown"
+    assert (await Hub(Script(tokens, ["Yes."])).answer()).text == QUOTE.text
+    assert (await Hub(Script(tokens, [f"Yes, {lowered}"])).answer("free")).text == f"Yes, {lowered}"
+
+
 async def test_a_second_try_that_is_right_stands_and_the_report_says_that_it_was_the_second(
     tokens: ChatTokenizer,
 ) -> None:
