@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.policy_files import judge_here, policy
+from tidegate.infra.models.training.high_risk import FIGURES, RISK, AskedAnswer, HighRiskFigures, choose
 from tidegate.schemas import Answer, Check, Citation, Question
+from tidegate.services.cli.pack import pack_calibrate
+from tidegate.services.knowledge.reader.risk import JudgedAnswer
 from tidegate.services.languages.risk_words import RISK_CLASSES, find_risks
 from tidegate.services.languages.words import LANGUAGES
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.facts import Circumstances
-from tidegate.services.policies.high_risk import LEAST_CONFIDENCE, judge_risk, least_confidence, risks_of
+from tidegate.services.policies.high_risk import LEAST_CONFIDENCE, STRICTER, judge_risk, least_confidence, risks_of
 
 PLAIN = "policy_id: p\nallow: [grounded_claims]\n"
 QUOTE = "Adults take one tablet of 500 mg."
@@ -109,6 +112,25 @@ def test_a_policy_raises_or_lowers_what_a_class_needs(tmp_path: Path, text: str,
     assert least_confidence(question, policies) == least
     assert judge_here(question, answer(least), policies).refusal == ""
     assert judge_here(question, answer(least - 0.001), policies).refusal == "abstained"
+
+
+def test_the_shipped_threshold_is_the_one_that_was_measured() -> None:
+    figures = msgspec.json.decode(FIGURES.read_bytes(), type=HighRiskFigures)
+    assert figures.threshold == LEAST_CONFIDENCE
+    assert {each.default for each in pack_calibrate.params if each.name == "risk"} == {RISK / STRICTER}
+    assert figures.risk == RISK
+    assert figures.rows[0].wrong <= RISK
+    assert figures.questions > 3000
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.99), st.booleans()), min_size=39, max_size=120))
+def test_of_any_answers_no_larger_share_is_wrong_from_the_chosen_threshold_on(found: list[tuple[float, bool]]) -> None:
+    answers = [AskedAnswer("plain", "en", (), JudgedAnswer(sure, is_right)) for sure, is_right in found]
+    chosen = choose(answers, 1)
+    wrong = sum(not each.judged.is_right and each.judged.confidence >= chosen.threshold for each in answers)
+    assert wrong + 1 <= RISK * (len(answers) + 1)
+    with pytest.raises(ValueError, match="cannot hold"):
+        choose(answers[:38], 1)
 
 
 def test_a_policy_adds_intents_of_its_own(tmp_path: Path) -> None:
