@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
+from tidegate.services.model_files import GraphFile
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -25,6 +24,8 @@ _TYPES: dict[str, type[np.generic]] = {
     "tensor(float16)": np.float16,
     "tensor(int64)": np.int64,
 }
+
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 _LEFT_OUT = ("SkipLayerNormFusion",)
@@ -85,20 +86,6 @@ class ProviderUnavailableError(TidegateError, RuntimeError):
         super().__init__(f"ONNX Runtime computes on {', '.join(there)} here, not on {', '.join(wanted)}")
 
 
-def read_built(directory: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """The files of a model that our builder made, each as `manifest.json` beside them names it.
-
-    Raises `OSError` where one is missing, and `ValueError`, `KeyError`, `TypeError` or `AttributeError` where one is
-    another or the manifest is none.
-    """
-    built = json.loads((directory / "manifest.json").read_text())["built"]
-    files = {name: (directory / name).read_bytes() for name in names}
-    for name, data in files.items():
-        if hashlib.sha256(data).hexdigest() != built.get(name):
-            raise ValueError(f"{name} is not the file that the manifest names")
-    return files
-
-
 class OpenedModels(Generic[T]):
     """Models of one kind, each opened once for a process. Safe to use from several threads at once."""
 
@@ -120,7 +107,7 @@ class OnnxSession:
 
     def __init__(
         self,
-        model: bytes | Path,
+        model: GraphFile | Path,
         *,
         shrink: bool = False,
         providers: Sequence[Provider] = ("cpu",),
@@ -130,17 +117,23 @@ class OnnxSession:
 
         `providers`: the first of them that the runtime has; the CPU computes what that one cannot. One thread of the
         CPU unless told otherwise, because two cost six times the CPU for the same latency on a small machine, and
-        parallel runs of one session scale. Raises `ProviderUnavailableError`, and what the runtime raises for a file
-        that it cannot read.
+        parallel runs of one session scale. The weights of a `GraphFile` are mapped, not copied. Raises
+        `ProviderUnavailableError`, what `GraphFile` raises, and what the runtime raises for a file that it cannot read.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        source = model if isinstance(model, bytes) else str(model)
+        source: str | bytes = str(model)
+        if isinstance(model, GraphFile):
+            source = model.without_weights()
+            options.enable_cpu_mem_arena = False  # one for each session kept what its longest text had taken
+            options.add_session_config_entry(_WEIGHTS_FOLDER, str(model.path.parent))
         self._session = onnxruntime.InferenceSession(
             source, options, providers=_usable(providers), disabled_optimizers=list(_LEFT_OUT)
         )
+        if isinstance(model, GraphFile):
+            model.check()  # the runtime has opened it by its name
         self._run = onnxruntime.RunOptions()
         if shrink:
             self._run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -15,6 +15,7 @@ import click
 import structlog
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.process.heap import keep_allocator_small
 from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
 from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
 from tidegate.brokers.stage import Stage
@@ -136,6 +137,7 @@ def worker(options: CommandOptions, stage: str, site: str, replicas: int | None,
 
 def serve_worker(settings: Settings, stage: str, parent: int | None) -> None:
     """Serve what `worker` names in this process until a signal."""
+    keep_allocator_small()
     if stage == SYNC:
         serve_sync(settings, parent)
         return

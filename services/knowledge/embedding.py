@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,8 +12,9 @@ from cachetools import LRUCache
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import Array, OnnxSession, OpenedModels, read_built
+from tidegate.services.inference import Array, OnnxSession, OpenedModels
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
+from tidegate.services.model_files import BuiltFiles, read_built
 
 MODEL = "multilingual"
 """The model's name in receipts, and its directory below `models_dir`."""
@@ -51,13 +51,13 @@ class Embedder:
         `cached` is how many texts are remembered. Raises `EmbeddingModelMissingError`.
         """
         files = _read_files(directory)
-        self.version = embedding_version(files)
-        self._tokenizer = Tokenizer.from_buffer(files["tokenizer.json"])
+        self.version = files.version
+        self._tokenizer = Tokenizer.from_buffer(files.contents["tokenizer.json"])
         framed: list[int] = self._tokenizer.encode("").ids
         self._start, self._end = framed[0], framed[-1]
-        self._lower = OnnxSession(files["lower.onnx"])
-        self._middle = OnnxSession(files["middle.onnx"])
-        self._upper = OnnxSession(files["embed.onnx"])
+        self._lower = OnnxSession(files.graphs["lower.onnx"])
+        self._middle = OnnxSession(files.graphs["middle.onnx"])
+        self._upper = OnnxSession(files.graphs["embed.onnx"])
         self._cache: LRUCache[tuple[str, TextRole], Vector] = LRUCache(cached)
         self._states: LRUCache[tuple[str, tuple[int, ...]], Array] = LRUCache(
             _STATES_BYTES, getsizeof=lambda array: array.nbytes
@@ -149,15 +149,10 @@ def _with_mask(name: str, rows: Array) -> dict[str, Array]:
 
 def read_version(models_dir: Path) -> str:
     """The version of the model in `models_dir`, of which nothing is kept. Raises `EmbeddingModelMissingError`."""
-    return embedding_version(_read_files(models_dir / MODEL))
+    return _read_files(models_dir / MODEL).version
 
 
-def embedding_version(files: Mapping[str, bytes]) -> str:
-    """The version of the embedding in `EMBEDDING_FILES`."""
-    return hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
-
-
-def _read_files(directory: Path) -> dict[str, bytes]:
+def _read_files(directory: Path) -> BuiltFiles:
     """The files of the model, each as the manifest names it. Raises `EmbeddingModelMissingError`."""
     try:
         return read_built(directory, EMBEDDING_FILES)

@@ -6,7 +6,6 @@ infra/models/weights/safety/MODEL_CARD.md. Next: embedding.py, which has the lay
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession, read_built
+from tidegate.services.inference import OnnxSession
 from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder
+from tidegate.services.model_files import read_built
 
 FILES = ("safety.onnx", "safety.json")
 LIMIT = 1e-6
@@ -47,17 +47,17 @@ class SafetyHead:
         Raises `SafetyHeadMissingError` when a file is missing or another.
         """
         try:
-            data = read_built(directory, FILES)
-            described: dict[str, Any] = json.loads(data["safety.json"])
+            files = read_built(directory, FILES)
+            described: dict[str, Any] = json.loads(files.contents["safety.json"])
             self._classes: dict[str, int] = {name: number for number, name in enumerate(described["classes"])}
             self._points: dict[str, SafetyEstimate] = {
                 language: SafetyEstimate(**each) for language, each in described["points"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SafetyHeadMissingError(directory, str(error)) from error
-        self.version = hashlib.sha256(b"".join(data.values())).hexdigest()[:12]
+        self.version = files.version
         self._embedder = embedder
-        self._upper = OnnxSession(data["safety.onnx"])
+        self._upper = OnnxSession(files.graphs["safety.onnx"])
 
     @classmethod
     def load(cls, models_dir: Path) -> SafetyHead:

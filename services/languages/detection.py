@@ -4,10 +4,11 @@ needed. Next: services/packs/documents.py."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
+from tidegate.schemas import TidegateError
 from tidegate.services.languages.prose import PROSE_LANGUAGES
 
 LEAST_LETTERS = 12
@@ -17,6 +18,16 @@ CERTAIN_CHARS = 200
 KNOWN_CHARS = 60
 """Letters from which on one is believed that the product has words of."""
 CERTAIN = 0.95
+
+
+class UnknownLanguagesError(TidegateError, ValueError):
+    """Languages that the model does not know."""
+
+    hint = "name languages that it knows in prefilter.languages, by their ISO 639-1 codes"
+
+    def __init__(self, unknown: Iterable[str], known: Iterable[str]) -> None:
+        codes = ", ".join(sorted(label for label in known if len(label) == 2))
+        super().__init__(f"no model for the language {', '.join(sorted(unknown))}; known: {codes}")
 
 
 def detect_language(text: str, languages: Sequence[str]) -> str:
@@ -47,11 +58,32 @@ def _rank(text: str) -> list[tuple[str, float]]:
 
 @cache
 def load_language_model() -> Any:
-    """py3langid's model of all its languages, loaded once for a process, which takes about a second.
+    """py3langid's model of all its languages, loaded once for a process, which takes about a second."""
+    return _read_language_model()
 
-    Restrict a copy of it, never the thing itself.
+
+@lru_cache(maxsize=4)
+def load_restricted_model(languages: frozenset[str]) -> Any:
+    """The model of these alone, without the memory for the others, which is two thirds of it.
+
+    It is read anew for each set of languages. Raises `UnknownLanguagesError` for those that the model does not know.
     """
+    model = _read_language_model()
+    if unknown := languages - set(model.labels):
+        raise UnknownLanguagesError(unknown, model.labels)
+    model.set_languages(languages)
+    model._full_model = model.nb_ptc, model.nb_pc, model.nb_classes
+    return model
+
+
+def _read_language_model() -> Any:
+    import numpy as np
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+    from tidegate.services.languages.next_states import LETTERS, NextStates
+
     logging.getLogger("py3langid").setLevel(logging.WARNING)
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    table = np.frombuffer(model.tk_nextmove, dtype=np.uint32).reshape(-1, LETTERS)
+    model.tk_nextmove = NextStates(table, model.tk_row[0])
+    return model

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession, OpenedModels, read_built
+from tidegate.services.inference import OnnxSession, OpenedModels
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.extraction.field_windows import (
     AskedField,
@@ -34,6 +34,7 @@ from tidegate.services.knowledge.extraction.ranker import FamilyWeights, FieldRo
 from tidegate.services.knowledge.extraction.terms import token_fits
 from tidegate.services.knowledge.reader.pairs import States
 from tidegate.services.knowledge.reader.windows import Encode
+from tidegate.services.model_files import read_built
 
 FILES = ("extract.onnx", "extract.json")
 MOST_WINDOWS = 6
@@ -66,15 +67,15 @@ class FieldReader:
         Raises `FieldReaderMissingError` when a file is missing or another.
         """
         try:
-            data = read_built(directory, FILES)
+            files = read_built(directory, FILES)
             self.weights: dict[str, FamilyWeights] = msgspec.json.decode(
-                data["extract.json"], type=dict[str, FamilyWeights]
+                files.contents["extract.json"], type=dict[str, FamilyWeights]
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise FieldReaderMissingError(directory, str(error)) from error
         self._embedder = embedder
         self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
-        self._upper = OnnxSession(data["extract.onnx"])
+        self._upper = OnnxSession(files.graphs["extract.onnx"])
         self._fields: LRUCache[tuple[int, ...], States] = LRUCache(_FIELDS)
         self._lock = threading.Lock()
 

@@ -6,9 +6,8 @@ are remembered. Next: windows.py, pairs.py, ranking.py.
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from copy import copy
 from functools import partial
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
-from tidegate.services.inference import OnnxSession, OpenedModels, read_built
-from tidegate.services.knowledge.embedding import EMBEDDING_FILES, MODEL, Embedder, embedding_version
+from tidegate.services.inference import OnnxSession, OpenedModels
+from tidegate.services.knowledge.embedding import EMBEDDING_FILES, MODEL, Embedder
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.reader.pairs import States, pack_pairs
@@ -31,6 +30,7 @@ from tidegate.services.knowledge.reader.ranking import RankingModel
 from tidegate.services.knowledge.reader.together import NOBODY, Helpers
 from tidegate.services.knowledge.reader.tuning import FoundTuning
 from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
+from tidegate.services.model_files import read_built
 
 FILES = ("read.onnx", "ranking.json")
 _DOCUMENTS = 512
@@ -77,8 +77,8 @@ class UnitReader:
         Raises `UnitReaderMissingError` when a file is missing or another.
         """
         try:
-            data = read_built(directory, FILES)
-            self.ranking: RankingModel = msgspec.json.decode(data["ranking.json"], type=RankingModel)
+            files = read_built(directory, FILES, embedder.version)
+            self.ranking: RankingModel = msgspec.json.decode(files.contents["ranking.json"], type=RankingModel)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnitReaderMissingError(directory, str(error)) from error
         self.embedder = embedder
@@ -86,9 +86,9 @@ class UnitReader:
         """The version of the tenant's own weights, where it has any."""
         self._head: NDArray[np.float32] | None = None
         self._helpers = NOBODY
-        self.version = _version(embedder.version, data)
+        self.version = files.version
         self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
-        self._upper = OnnxSession(data["read.onnx"])
+        self._upper = OnnxSession(files.graphs["read.onnx"])
         self._outputs = tuple(output.name for output in self._upper.outputs)
         # Tenants may have other texts under one id: what is remembered goes by the texts themselves.
         self._windows: LRUCache[Document, tuple[Window, ...]] = LRUCache(_DOCUMENTS)
@@ -230,10 +230,6 @@ def read_version(models_dir: Path) -> str:
     """The version of the reader in `models_dir`, without loading it; empty where there is none."""
     directory = models_dir / MODEL
     try:
-        return _version(embedding_version(read_built(directory, EMBEDDING_FILES)), read_built(directory, FILES))
+        return read_built(directory, FILES, read_built(directory, EMBEDDING_FILES).version).version
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
-
-
-def _version(embedding: str, data: Mapping[str, bytes]) -> str:
-    return hashlib.sha256(b"".join((embedding.encode(), *data.values()))).hexdigest()[:12]

@@ -5,7 +5,6 @@ The model is Rampart (CC BY 4.0; infra/models/weights/names/MODEL_CARD.md). Next
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -19,7 +18,8 @@ import safetensors.numpy
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession, read_built
+from tidegate.services.inference import OnnxSession
+from tidegate.services.model_files import read_built
 from tidegate.services.privacy.dlp.finding import PersonalSpan, merge_spans
 from tidegate.services.privacy.dlp.person_context import lower_capitals, read_context
 from tidegate.services.privacy.dlp.person_evidence import CERTAIN, weigh_context
@@ -74,17 +74,17 @@ class PersonModel:
     def __init__(self, directory: Path) -> None:
         """Read the files that the manifest names. Raises `NameModelMissingError` when one is missing or another."""
         try:
-            data = read_built(directory, FILES)
-            weights = safetensors.numpy.load(data["filter.safetensors"])
-            self._labels: list[str] = json.loads(data["labels.json"])
+            files = read_built(directory, FILES)
+            weights = safetensors.numpy.load(files.contents["filter.safetensors"])
+            self._labels: list[str] = json.loads(files.contents["labels.json"])
             self._filter = SpanFilter.of(weights, "read")
             self._words = SpanFilter.of(weights, "words")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NameModelMissingError(directory, str(error)) from error
-        self.version = hashlib.sha256(b"".join(data.values())).hexdigest()[:12]
-        self._tokenizer = Tokenizer.from_buffer(data["tokenizer.json"])
+        self.version = files.version
+        self._tokenizer = Tokenizer.from_buffer(files.contents["tokenizer.json"])
         self._first, self._last = self._tokenizer.encode("").ids
-        self._session = OnnxSession(data["model.onnx"])
+        self._session = OnnxSession(files.graphs["model.onnx"])
         self.columns = cache(self._columns_of)
         self.labels = len(self._labels)
 

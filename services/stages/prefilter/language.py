@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import unicodedata
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.languages.detection import load_language_model
+from tidegate.services.languages.detection import load_restricted_model
 from tidegate.services.stages.prefilter.handler import DetectedLanguage
 
 OTHERS = (
@@ -31,12 +30,9 @@ class LanguageModel:
     def __init__(self, languages: Sequence[str]) -> None:
         """`languages`: what the site speaks, its own first. Raises `ValueError` for one the model does not know."""
         self._languages = tuple(languages)
-        self._model = copy.copy(load_language_model())
-        unknown = sorted(set(languages) - set(self._model.labels))
-        if unknown or not languages:
-            known = ", ".join(sorted(label for label in self._model.labels if len(label) == 2))
-            raise ValueError(f"no model for the language {', '.join(unknown) or '(none)'}; known: {known}")
-        self._model.set_languages({*OTHERS.split(), *languages})
+        if not languages:
+            raise ValueError("a site speaks no language")
+        self._model = load_restricted_model(frozenset({*OTHERS.split(), *languages}))
         self.version = f"{version('py3langid')}/{'+'.join(self._languages)}"
 
     def detect(self, text: str, hint: str = "") -> DetectedLanguage:

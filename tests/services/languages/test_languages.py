@@ -8,10 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from tidegate.services.knowledge.index.sentences import split_sentences
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value, is_open_question
-from tidegate.services.languages.detection import detect_foreign_language, detect_language
+from tidegate.services.languages.detection import (
+    UnknownLanguagesError,
+    detect_foreign_language,
+    detect_language,
+    load_restricted_model,
+)
 from tidegate.services.languages.words import (
     LANGUAGES,
     ContentWords,
@@ -130,3 +136,13 @@ def test_a_short_document_in_a_language_of_ours_is_certainly_in_that(language: s
     assert detect_foreign_language(text, ("en", "de", "fr", "es")) == language
     english = "Dogs are not let in, but for guide dogs. Adults: £5.80. Children under twelve: £3.20."
     assert detect_foreign_language(english, ("en", "de")) is None
+
+
+def test_the_restricted_model_ranks_as_the_whole_one_restricted() -> None:
+    languages = frozenset(("de", "en", "fr", "it", "ru"))
+    whole = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    whole.set_languages(languages)
+    for text in ("Wo ist die Bank?", "Où est la banque ?", "Как дела?", "\x00\xff 12:30", "x" * 300):
+        assert load_restricted_model(languages).rank(text) == whole.rank(text)
+    with pytest.raises(UnknownLanguagesError, match="language qq; known: af, am"):
+        load_restricted_model(languages | {"qq"})
