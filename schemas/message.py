@@ -37,6 +37,8 @@ _to_json = msgspec.json.Encoder()
 _building = threading.Lock()
 """Held while msgspec learns a type: a thread that decodes it meanwhile sees half of it, and the process dies (seen with
 msgspec 0.22: `msgspec.msgpack.decode(data, type=T)` in two threads, where `T` was never decoded before)."""
+_learned: set[type[msgspec.Struct]] = set()
+"""A type is learned for good; a worker that was forked learns nothing anew that would copy its memory."""
 _decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
 
 
@@ -67,7 +69,8 @@ def learn_types() -> None:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__module__.startswith("tidegate."):
+        if kind not in _learned and kind.__module__.startswith("tidegate."):
+            _learned.add(kind)
             with _building, suppress(Exception):  # what cannot be decoded is not
                 msgspec.msgpack.Decoder(kind)
 

@@ -11,6 +11,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -114,13 +115,18 @@ def explain(loaded: Loaded[Any]) -> tuple[SettingRow, ...]:
 
 def fields_of(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every setting of `kind` and of its sections: the dotted key and the type."""
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _hints_of(kind)
     for field in msgspec.structs.fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             yield from fields_of(hint, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, hint
+
+
+@cache
+def _hints_of(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _read_file(path: Path | None, known: Mapping[str, Any], faults: list[SettingsFault]) -> list[tuple[str, _Given]]:

@@ -40,8 +40,13 @@ def read_usage(pid: int) -> ProcessUsage:
 
 
 def find_processes(deployment: Deployment) -> dict[str, int]:
-    """The process ids of a fleet's workers (`site1/all`) and servers (`site1/nats-server`), by name."""
-    workers = {name: child.pid for name, child in deployment.supervisor.children.items()}
+    """The process ids of a fleet's workers (`site1/all`), of what forks them (`site1/forks`), and of its servers
+    (`site1/nats-server`), by name."""
+    children = deployment.supervisor.children
+    workers = {name: child.pid for name, child in children.items()}
+    for name, child in children.items():
+        if child.program.forked_by is not None:
+            workers[f"{name.partition('/')[0]}/forks"] = child.program.forked_by.pid
     servers = {f"{name}/nats-server": server.pid or 0 for name, server in deployment.servers.items()}
     return {**workers, **servers}
 

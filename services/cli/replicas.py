@@ -12,7 +12,7 @@ from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.deployment import choose_gateway_port
 from tidegate.services.fleet.roles import GATEWAY
 from tidegate.services.fleet.supervisor import Program, Supervisor
-from tidegate.services.fleet.worker_replicas import program_of
+from tidegate.services.fleet.worker_replicas import fork_server_of, program_of
 from tidegate.services.settings import Settings
 
 
@@ -29,11 +29,12 @@ def plan_replicas(options: CommandOptions, settings: Settings, name: str, count:
     """The processes, each with this one's settings and a number; gateways with addresses of their own."""
     named = {"--config": options.config, "--state": options.state_dir}
     arguments = [part for option, path in named.items() if path is not None for part in (option, str(path))]
+    forks = fork_server_of(settings, name, {}, arguments)
     arguments += ["--parent", str(os.getpid())]
     found = []
     for number in range(1, count + 1):
         own, env = replace(settings, replica=number), dict[str, str]()
         if name == GATEWAY:
             env = {"TIDEGATE_GATEWAY__PORT": str(choose_gateway_port(own, number - 1))}
-        found.append(program_of(own, name, number, env, arguments))
+        found.append(program_of(own, name, number, env, arguments, forks))
     return found

@@ -114,8 +114,11 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
 @click.option("--site", required=True, help="The site that this worker belongs to, or `hub`.")
 @click.option("--replicas", type=int, help="As many processes, kept alive, which share the work.")
 @click.option("--parent", type=int, hidden=True, help="End when this process ends.")
+@click.option("--forks", is_flag=True, hidden=True, help="Fork workers as stdin asks for them.")
 @with_options()
-def worker(options: CommandOptions, stage: str, site: str, replicas: int | None, parent: int | None) -> int:
+def worker(
+    options: CommandOptions, stage: str, site: str, replicas: int | None, parent: int | None, forks: bool
+) -> int:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site (and
     its audit log), `audit` for that log alone, or `sync`, which keeps its documents in step with the hub.
 
@@ -131,8 +134,21 @@ def worker(options: CommandOptions, stage: str, site: str, replicas: int | None,
 
         code = run_until_stopped(run_replicas(options, settings, stage, replicas))
         return 0 if code == 128 + signal.SIGTERM else code  # as one process ends
+    if forks:
+        from tidegate.services.cli import main
+        from tidegate.services.cli.forking import serve_forks
+
+        keep_allocator_small()
+        serve_forks(settings, stages_of(settings, stage), main)
+        return 0
     serve_worker(settings, stage, parent)
     return 0
+
+
+def stages_of(settings: Settings, name: str) -> tuple[Stage, ...]:
+    """The stages that the worker of this name runs in the settings' domain; none for the gateway."""
+    everything = HUB_WORKERS if settings.site == HUB else SITE_WORKERS
+    return everything if name == ALL else tuple(each for each in WORKERS.values() if each.name == name)
 
 
 def serve_worker(settings: Settings, stage: str, parent: int | None) -> None:
@@ -145,10 +161,8 @@ def serve_worker(settings: Settings, stage: str, parent: int | None) -> None:
         serve_audit(settings, parent)
         return
     check_models(settings)
-    at_hub = settings.site == HUB
-    everything = HUB_WORKERS if at_hub else SITE_WORKERS
-    stages = everything if stage == ALL else tuple(each for each in WORKERS.values() if each.name == stage)
-    serve_stages(stages, settings, stage, with_gateway=stage in (ALL, GATEWAY) and not at_hub, parent=parent)
+    with_gateway = stage in (ALL, GATEWAY) and settings.site != HUB
+    serve_stages(stages_of(settings, stage), settings, stage, with_gateway=with_gateway, parent=parent)
 
 
 def serve_stages(

@@ -30,7 +30,7 @@ from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC, roles_of
 from tidegate.services.fleet.server_violations import look_after_servers
 from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
-from tidegate.services.fleet.worker_replicas import program_of
+from tidegate.services.fleet.worker_replicas import fork_server_of, program_of
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.site_records import SiteRecords
@@ -93,7 +93,8 @@ def plan_programs(
     settings: Settings, urls: dict[str, str], *, per_stage: bool, replicas: Mapping[str, int] = NO_REPLICAS
 ) -> list[Program]:
     """The worker processes of this machine: one per site, or one per stage and gateway, and one that syncs; the same
-    code. With `replicas`, which takes `per_stage`, as many of each as that says."""
+    code. With `replicas`, which takes `per_stage`, as many of each as that says. Those that answer at a site share the
+    memory of one that forks them, but where nothing is forked."""
     found: list[Program] = []
     guard = ("--parent", str(os.getpid()))
     for site_number, (site, url) in enumerate(urls.items()):
@@ -101,6 +102,8 @@ def plan_programs(
         names = [stage.name for stage in (HUB_WORKERS if site == HUB else SITE_WORKERS)]
         names += [] if site == HUB else [GATEWAY]
         own_keys = [*([AUDIT] if per_stage else []), SYNC] if has_author_key(own) else []  # what needs them to sign
+        is_shared = per_stage and (site != HUB or any(replicas.get(name, 1) > 1 for name in names))
+        forks = fork_server_of(own, ALL, build_environment(settings, site, url)) if is_shared else None
         for name in (*(names if per_stage else [ALL]), *own_keys):
             env = {**build_environment(settings, site, url), **show_credential(settings, site, name)}
             for number in range(1, replicas.get(name, 1) + 1):
@@ -108,7 +111,7 @@ def plan_programs(
                     in_turn = site_number - 1 + (number - 1) * (len(urls) - 1)
                     port = choose_gateway_port(replace(own, replica=number), in_turn)
                     env = {**env, "TIDEGATE_GATEWAY__PORT": str(port)}
-                found.append(program_of(own, name, number, env, guard))
+                found.append(program_of(own, name, number, env, guard, forks))
     return found
 
 

@@ -21,6 +21,7 @@ import structlog
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.schemas import TidegateError
 from tidegate.services.fleet.faults import clear_fault, report_fault
+from tidegate.services.fleet.fork_server import ForkedProcess, ForkServer
 
 log = structlog.get_logger()
 
@@ -55,6 +56,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
     ready: Path
     fault: Path | None = None
+    forked_by: ForkServer | None = None
+    """What forks it; None: it is a process of its own from the start."""
 
 
 class Child:
@@ -66,7 +69,7 @@ class Child:
         self.first_tried = asyncio.Event()
         """Set when it was ready once, or is at fault."""
         self.fault: ChildFailedError | None = None
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | ForkedProcess | None = None
         self._stopping = False
         self._changing = asyncio.Lock()
         """Held while the process is replaced, so that `stop` never misses one that is just being started."""
@@ -75,9 +78,11 @@ class Child:
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> asyncio.subprocess.Process | ForkedProcess:
         self.program.ready.unlink(missing_ok=True)
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.program.forked_by is not None:
+            return await self.program.forked_by.fork(self.program.argv, self.program.env, self.program.log)
         with self.program.log.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *self.program.argv,
@@ -88,7 +93,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then drains its children
             )
 
-    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process | ForkedProcess) -> bool:
         while process.returncode is None:
             if self.program.ready.exists():
                 self.fault = None
@@ -194,6 +199,8 @@ class Supervisor:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(child.stop(self._grace_s) for child in self.children.values()))
         await end_tasks(*self._tasks)
+        servers = {child.program.forked_by for child in self.children.values()}
+        await asyncio.gather(*(server.close() for server in servers if server is not None))
 
 
 async def wait_first_tried(child: Child, keeping: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tidegate.schemas import TidegateError, replace
 from tidegate.services.fleet.faults import FOLDER
+from tidegate.services.fleet.fork_server import ForkServer, can_fork
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.supervisor import Program
@@ -68,17 +69,38 @@ def name_of_replica(name: str, number: int) -> str:
 
 
 def program_of(
-    settings: Settings, name: str, number: int, env: Mapping[str, str], arguments: Sequence[str] = ()
+    settings: Settings,
+    name: str,
+    number: int,
+    env: Mapping[str, str],
+    arguments: Sequence[str] = (),
+    forked_by: ForkServer | None = None,
 ) -> Program:
     """One process of a worker of `settings.site`; `env` is what it gets beside its number."""
     paths = StatePaths(replace(settings, replica=number))
     called = name_of_replica(name, number)
-    command = (sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", settings.site)
     return Program(
         name=f"{settings.site}/{called}",
-        argv=(*command, *arguments),
+        argv=(*command_of(settings, name), *arguments),
         env={**env, "TIDEGATE_REPLICA": str(number)},
         log=Path(paths.logs / f"{called}.log"),
         ready=paths.ready / called,
         fault=paths.home / FOLDER / called,
+        forked_by=forked_by,
     )
+
+
+def command_of(settings: Settings, name: str) -> tuple[str, ...]:
+    """The command that runs a worker of `settings.site`."""
+    return (sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", settings.site)
+
+
+def fork_server_of(
+    settings: Settings, name: str, env: Mapping[str, str], arguments: Sequence[str] = ()
+) -> ForkServer | None:
+    """What forks the processes of a worker of `settings.site`, or of all its stages; None where nothing is forked."""
+    if not can_fork():
+        return None
+    log = StatePaths(settings).logs / f"forks-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return ForkServer((*command_of(settings, name), *arguments, "--forks"), env, log, settings.grace_s + 5.0)

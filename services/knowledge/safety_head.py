@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession
+from tidegate.services.inference import OnnxSession, OpenedModels
 from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder
 from tidegate.services.model_files import read_built
 
@@ -41,6 +41,8 @@ class SafetyEstimate(NamedTuple):
 class SafetyHead:
     """The head and its operating points by language. Safe to use from several threads at once."""
 
+    _opened: ClassVar[OpenedModels[SafetyHead]] = OpenedModels()
+
     def __init__(self, directory: Path, embedder: Embedder) -> None:
         """Read the files that the manifest names; `embedder` has the lower layers of the model and its tokenizer.
 
@@ -61,11 +63,12 @@ class SafetyHead:
 
     @classmethod
     def load(cls, models_dir: Path) -> SafetyHead:
-        """The head beside the embedder in `models_dir`, over its states.
+        """The head beside the embedder in `models_dir`, over its states; once for a process.
 
         Raises `SafetyHeadMissingError` or `EmbeddingModelMissingError`.
         """
-        return cls(models_dir / MODEL, Embedder.load(models_dir))
+        embedder = Embedder.load(models_dir)
+        return cls._opened.open(models_dir / MODEL, lambda directory: cls(directory, embedder))
 
     def judge(self, text: str, language: str, max_tokens: int = WINDOW) -> SafetyEstimate:
         """What the first `max_tokens` tokens are, in about as long as embedding them takes."""

@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession
+from tidegate.services.inference import OnnxSession, OpenedModels
 from tidegate.services.model_files import read_built
 from tidegate.services.privacy.dlp.finding import PersonalSpan, merge_spans
 from tidegate.services.privacy.dlp.person_context import lower_capitals, read_context
@@ -71,6 +71,8 @@ def _is_unsure(judged: JudgedSpan) -> bool:
 class PersonModel:
     """Names and addresses in a text, in about 7 ms for a question; safe to use from several threads at once."""
 
+    _opened: ClassVar[OpenedModels[PersonModel]] = OpenedModels()
+
     def __init__(self, directory: Path) -> None:
         """Read the files that the manifest names. Raises `NameModelMissingError` when one is missing or another."""
         try:
@@ -90,8 +92,8 @@ class PersonModel:
 
     @classmethod
     def load(cls, models_dir: Path) -> PersonModel:
-        """The model in `models_dir/ner`. Raises `NameModelMissingError`."""
-        return cls(models_dir / "ner")
+        """The model in `models_dir/ner`, once for a process. Raises `NameModelMissingError`."""
+        return cls._opened.open(models_dir / "ner", cls)
 
     def find(self, text: str, until_s: float = math.inf) -> list[PersonalSpan]:
         """Spans of the kinds NAME and ADDRESS, whole words each.
