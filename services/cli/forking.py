@@ -10,7 +10,6 @@ import ctypes
 import os
 import select
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tidegate.brokers.process.lifecycle import end_with_parent, resolve
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import TidegateError
 from tidegate.schemas.message import learn_types
+from tidegate.services.cli.terminal import flush
 from tidegate.services.fleet.fork_server import ForkNotice, ForkRequest
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.privacy.site_key import KEY_BYTES, derive_key
@@ -154,8 +154,7 @@ def _fork(request: ForkRequest, run: CommandRunner) -> None:
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         os._exit(code)  # nothing of the server's that is still to be left may be left here
 
 

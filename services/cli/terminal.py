@@ -5,6 +5,7 @@ schemas/readable.py."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -18,6 +19,12 @@ from tidegate.schemas.readable import readable, readable_json
 def echo(message: str | bytes, *, err: bool = False, nl: bool = True) -> None:
     """Print a text, or bytes of JSON."""
     click.echo(readable(message) if isinstance(message, str) else readable_json(message), err=err, nl=nl)
+
+
+def flush() -> None:
+    """Have everything printed so far written, before a process ends without Python's own end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 class ReadableConsole(Console):

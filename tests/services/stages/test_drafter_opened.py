@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,13 @@ async def test_nothing_is_read_by_the_cross_encoder_where_the_time_for_it_was_gi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[str] = []
-    original = UnitReader.read
+    original = UnitReader.read_in_turn
 
-    def observed(self: UnitReader, question: str, *more: Any) -> dict[tuple[str, int], float]:
+    def observed(self: UnitReader, question: str, *more: Any) -> Generator[dict[tuple[str, int], float], None, None]:
         read.append(question)
         return original(self, question, *more)
 
-    monkeypatch.setattr(UnitReader, "read", observed)
+    monkeypatch.setattr(UnitReader, "read_in_turn", observed)
     given_up = Degradation("drafter", "no_rerank", 5.0, 50.0)
     bus = MemoryBus("site1")
     async with retriever.open(prepared(), bus) as retrieve, drafter.open(prepared(), bus) as answer:
