@@ -83,7 +83,8 @@ def test_a_row_moved_to_another_owner_or_altered_does_not_open(vault: Vault, tmp
     raw.commit()
     with pytest.raises(TamperedError, match="cannot be decrypted"):
         vault.detokenise(token, "kiosk", BEN, "answer")
-    raw.execute("UPDATE held SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB) WHERE asker = ?", (ANN,))
+    [(sealed,)] = raw.execute("SELECT sealed FROM held WHERE asker = ?", (ANN,)).fetchall()
+    raw.execute("UPDATE held SET sealed = ? WHERE asker = ?", (bytes([sealed[0] ^ 1]) + sealed[1:], ANN))
     raw.commit()
     raw.close()
     with pytest.raises(TamperedError):
