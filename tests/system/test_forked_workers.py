@@ -148,7 +148,7 @@ def test_one_process_a_stage_takes_half_as_much_again_as_one_a_site_and_each_is_
     assert one < 500
     before = workers_of(settings)
     os.kill(before["drafter"], signal.SIGKILL)
-    until(lambda: "drafter" in workers_of(settings))
+    until(lambda: workers_of(settings).get("drafter", before["drafter"]) != before["drafter"])
     after = workers_of(settings)
     assert parent_of(after["drafter"]) == parent_of(before["router"])
     assert {name for name in before if before[name] != after[name]} == {"drafter"}
