@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tidegate.services.fleet.certificates import CertificateAuthority
 SITE = "site1"
 THREE = ("hub-1", "hub-2", "hub-3")
 RETENTION = RetentionSettings(hub_replicas=3)
+ASKED_TIMES = 3
 
 
 class HubCluster(msgspec.Struct, frozen=True):
@@ -36,15 +37,23 @@ class HubCluster(msgspec.Struct, frozen=True):
 
     async def leader_of(self, stream: str) -> str:
         """The server that leads the stream now."""
-        async with api.connect(self.hub_login, HUB) as client:
-            info: dict[str, Any] = await api.call(client, f"STREAM.INFO.{stream}")
-        return str(info["cluster"].get("leader", ""))
+        return str((await self._state_of(stream)).get("leader", ""))
 
     async def replicas_of(self, stream: str) -> int:
         """On how many servers the stream is, and up to date."""
+        return 1 + sum(bool(peer.get("current")) for peer in (await self._state_of(stream)).get("replicas") or ())
+
+    async def _state_of(self, stream: str) -> dict[str, Any]:
+        """A question that comes while the servers choose who answers it is answered by none: it is asked again."""
+        for _ in range(ASKED_TIMES - 1):
+            with suppress(UnreachableError):
+                return await self._ask_for(stream)
+        return await self._ask_for(stream)
+
+    async def _ask_for(self, stream: str) -> dict[str, Any]:
         async with api.connect(self.hub_login, HUB) as client:
-            cluster = (await api.call(client, f"STREAM.INFO.{stream}"))["cluster"]
-        return 1 + sum(bool(peer.get("current")) for peer in cluster.get("replicas") or ())
+            cluster: dict[str, Any] = (await api.call(client, f"STREAM.INFO.{stream}"))["cluster"]
+        return cluster
 
 
 @asynccontextmanager
