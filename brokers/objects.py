@@ -132,7 +132,8 @@ class ObjectStore(Protocol):
         """
 
     async def read(self, name: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on; fewer at the end. Raises what `info` and `get` raise."""
+        """`size` bytes from `offset` on; fewer at the end. From the beginning of an object that is replaced meanwhile
+        they are the new one's. Raises what `info` and `get` raise."""
 
     async def delete(self, name: str) -> None:
         """Delete it, and its chunks in every mirror too. Raises `ObjectNotFoundError`."""
@@ -200,8 +201,22 @@ def check_chunk(name: str, number: int, chunk: bytes, digest: bytes) -> None:
 
 
 async def read_range(store: ObjectStore, name: str, offset: int, size: int) -> bytes:
-    """`ObjectStore.read` by its `get`: the chunks that the range touches, cut to it."""
-    info, parts = await store.info(name), bytearray()
+    """`ObjectStore.read` by its `get`: the chunks that the range touches, cut to it.
+
+    An object that is replaced meanwhile is read anew from its beginning; behind that the caller has another version.
+    """
+    info = await store.info(name)
+    while True:
+        try:
+            return await _read_chunks(store, info, offset, size)
+        except ObjectChangedError:
+            before, info = info, await store.info(name)
+            if offset > 0 or info.nuid == before.nuid:
+                raise
+
+
+async def _read_chunks(store: ObjectStore, info: ObjectInfo, offset: int, size: int) -> bytes:
+    parts = bytearray()
     first, skipped = divmod(max(0, offset), info.options.max_chunk_size)
     wanted = min(size, info.size - offset)
     if wanted <= 0:

@@ -18,6 +18,8 @@ import pytest
 from tests.support.gateway_site import EMAIL, Site, site
 from tests.support.small_disk import SmallDisk, mounted
 from tidegate.brokers.base import StoreStuckError, UnreachableError
+from tidegate.brokers.jetstream.api import call
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.room import is_out_of_room, once_there_is_room
 from tidegate.brokers.servers.running import find_server_pid
@@ -60,6 +62,14 @@ async def readiness(running: Site) -> tuple[int, str]:
         return reply.status_code, reply.json().get("reason", "")
 
 
+async def until_stored(running: Site, asks: int) -> None:
+    assert isinstance(running.bus, JetStreamBus)
+    client = running.bus.link.client
+    async with asyncio.timeout(40):
+        while (await call(client, "STREAM.INFO.ASKS"))["state"]["last_seq"] < asks:  # noqa: ASYNC110 - a stream tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def until_ready(running: Site) -> None:
     async with asyncio.timeout(40):
         while await readiness(running) != (200, ""):  # noqa: ASYNC110  the site is looked at from outside
@@ -74,6 +84,7 @@ async def test_what_was_accepted_before_the_disk_was_full_is_answered_when_there
         accepted = [asyncio.create_task(ask(http, "wait here", f"r{n}")) for n in range(ACCEPTED)]
         for _ in accepted:
             await running.arrivals.get()
+        await until_stored(running, 1 + ACCEPTED)  # a stage begins while what it is given is being stored
         disk.fill()
         for n in range(5):
             began = time.monotonic()

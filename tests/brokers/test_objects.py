@@ -106,6 +106,27 @@ async def test_a_new_version_replaces_the_old_one_and_the_first_may_come_back(op
         assert await all_of(store, again) == content(9 * CHUNK, 1)
 
 
+async def test_what_is_replaced_while_it_is_read_is_read_anew_from_its_beginning_alone(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store() as store:
+        await store.put(NAME, content(3 * CHUNK, 1))
+        info_of, versions = store.info, iter((2, 3))
+
+        async def replaced_behind(name: str) -> ObjectInfo:
+            found = await info_of(name)
+            for version in versions:
+                await store.put(name, content(2 * CHUNK, version))
+                break
+            return found
+
+        monkeypatch.setattr(store, "info", replaced_behind)
+        assert await store.read(NAME, 0, 2 * CHUNK) == content(2 * CHUNK, 3)
+        versions = iter((4,))
+        with pytest.raises(ObjectChangedError):
+            await store.read(NAME, CHUNK, CHUNK)
+
+
 async def test_what_was_deleted_is_gone_and_can_be_put_again_at_once(open_store: OpenStore) -> None:
     async with open_store() as store:
         info = await store.put(NAME, content(3 * CHUNK))
