@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.connection import GONE, NO_SERVER_HINT
 from tidegate.brokers.jetstream.encryption import EncryptedClient, encryption_of, is_distrusted, name_distrust
+from tidegate.brokers.process.tasks import not_losing_cancellation
 from tidegate.brokers.servers.credentials import own_inbox
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.fill import StreamFill, fill_of
@@ -75,7 +76,7 @@ async def call(nc: Client, name: str, body: Mapping[str, Any] | None = None) -> 
     """
     data = json.dumps(body).encode() if body is not None else b""
     try:
-        reply = await nc.request(f"$JS.API.{name}", data, timeout=TIMEOUT_S)
+        reply = await not_losing_cancellation(nc.request(f"$JS.API.{name}", data, timeout=TIMEOUT_S))
     except nats.errors.NoRespondersError as error:
         raise UnreachableError(
             "this server has no JetStream", "give it a jetstream { } block, or connect to another"

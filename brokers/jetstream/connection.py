@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 
 from tidegate.brokers.base import UnreachableError, report
 from tidegate.brokers.jetstream.encryption import EncryptedClient, encryption_of, is_distrusted, name_distrust
+from tidegate.brokers.process.tasks import not_losing_cancellation
 from tidegate.brokers.servers.credentials import NkeySeedError, own_inbox
 from tidegate.brokers.settings import NatsSettings
 
@@ -164,7 +165,7 @@ class Link:
         if not self.is_up:
             raise UnreachableError(f"no connection to the server while asking {subject}")
         try:
-            return await self.client.request(subject, data, timeout=timeout_s)
+            return await not_losing_cancellation(self.client.request(subject, data, timeout=timeout_s))
         except nats.errors.NoRespondersError as error:
             raise UnreachableError(f"nobody answers on {subject}") from error
         except nats.errors.TimeoutError as error:

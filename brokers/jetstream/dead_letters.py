@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from tidegate.brokers.base import StoredMessage, TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.history import message, messages
+from tidegate.brokers.process.tasks import not_losing_cancellation
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import DEAD, dead_letter, replay_subject
 
@@ -86,7 +87,7 @@ async def replay_dead_letter(nc: Client, seq: int, to: str = "") -> Replay:
     if letter.traceparent:
         headers["traceparent"] = letter.traceparent
     try:
-        reply = await nc.request(subject, letter.data, timeout=TIMEOUT_S, headers=headers)
+        reply = await not_losing_cancellation(nc.request(subject, letter.data, timeout=TIMEOUT_S, headers=headers))
     except nats.errors.NoRespondersError as error:
         raise TopologyMissingError(f"no stream here takes {subject}", f"replay {seq} to another subject") from error
     except nats.errors.TimeoutError as error:

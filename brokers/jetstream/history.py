@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription
 
 from tidegate.brokers.base import StoredMessage, TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.connection import GONE, NO_RESPONDERS
+from tidegate.brokers.process.tasks import not_losing_cancellation
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import history_of
 
@@ -123,7 +124,7 @@ async def _page(replies: Subscription, stream: str) -> list[StoredMessage]:
 
 async def _next(replies: Subscription, stream: str) -> Msg:
     try:
-        return await replies.next_msg(timeout=TIMEOUT_S)
+        return await not_losing_cancellation(replies.next_msg(timeout=TIMEOUT_S))
     except TimeoutError as error:
         raise UnreachableError(f"{stream} did not answer a direct get within {TIMEOUT_S:g} s") from error
 

@@ -143,19 +143,21 @@ def test_one_process_a_stage_takes_half_as_much_again_as_one_a_site_and_each_is_
     up.send_signal(signal.SIGTERM)
     assert up.wait(GONE_WITHIN_S) == 143
     several, up = site_memory(settings, "--processes")
-    print(f"a site in two processes {one:.0f} MiB, a process for each stage {several:.0f} MiB: {several / one:.2f}")
-    assert several < 1.5 * one
-    assert one < 500
-    before = workers_of(settings)
-    os.kill(before["drafter"], signal.SIGKILL)
-    until(lambda: workers_of(settings).get("drafter", before["drafter"]) != before["drafter"])
-    after = workers_of(settings)
-    assert parent_of(after["drafter"]) == parent_of(before["router"])
-    assert {name for name in before if before[name] != after[name]} == {"drafter"}
-    os.kill(parent_of(before["router"]), signal.SIGKILL)
-    until(lambda: all(map(is_gone, after.values())))
-    until(lambda: workers_of(settings).keys() == before.keys())
-    assert tidegate("ask", QUESTIONS[0], "--site", "site1", "--state", settings.state_dir).returncode == 0
-    up.kill()
-    up.wait(GONE_WITHIN_S)
-    until(lambda: not running_below(settings.state_dir), GONE_WITHIN_S)
+    try:
+        print(f"a site in two processes {one:.0f} MiB, a process for each stage {several:.0f} MiB: {several / one:.2f}")
+        assert several < 1.5 * one
+        assert one < 500
+        before = workers_of(settings)
+        os.kill(before["drafter"], signal.SIGKILL)
+        until(lambda: workers_of(settings).get("drafter", before["drafter"]) != before["drafter"])
+        after = workers_of(settings)
+        assert parent_of(after["drafter"]) == parent_of(before["router"])
+        assert {name for name in before if before[name] != after[name]} == {"drafter"}
+        os.kill(parent_of(before["router"]), signal.SIGKILL)
+        until(lambda: all(map(is_gone, after.values())))
+        until(lambda: workers_of(settings).keys() == before.keys())
+        assert tidegate("ask", QUESTIONS[0], "--site", "site1", "--state", settings.state_dir).returncode == 0
+    finally:
+        up.kill()
+        up.wait(GONE_WITHIN_S)
+        until(lambda: not running_below(settings.state_dir), GONE_WITHIN_S)
