@@ -92,9 +92,14 @@ async def test_what_was_cancelled_before_may_still_ask_as_it_ends() -> None:
 async def test_a_loop_of_replies_ends_with_its_time() -> None:
     async def ask_for_ever() -> None:
         loop = asyncio.get_running_loop()
+
+        def answer(reply: asyncio.Future[int]) -> None:
+            if not reply.done():  # nobody waits any more
+                reply.set_result(1)
+
         while True:
             reply: asyncio.Future[int] = loop.create_future()
-            loop.call_later(0.001, reply.set_result, 1)
+            loop.call_later(0.001, answer, reply)
             await not_losing_cancellation(asyncio.wait_for(reply, 10))
 
     for _ in range(20):

@@ -32,6 +32,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def publish(nc: Client, subject: str, data: bytes = b"x") -> None:
+    """Store a message, in whatever stream takes its subject."""
+    await nc.jetstream().publish(subject, data)
+
+
 async def count(nc: Client, stream: str) -> int:
     """How many messages the stream holds."""
     state = (await jetstream_api.call(nc, f"STREAM.INFO.{stream}"))["state"]

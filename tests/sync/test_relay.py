@@ -173,24 +173,24 @@ class WatchedLog(MemoryLog):
         await super().append(deltas)
 
 
-def test_a_part_is_stored_while_the_one_before_it_is_applied(
-    hub: Hub, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_two_parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site has four operations to send, which the relay takes two by two."""
     monkeypatch.setattr(relay, "PART", 2)
     for number in range(4):
         site.author.write("notices", f"d{number}", text("x"), NOW)
+
+
+@pytest.mark.usefixtures("in_two_parts")
+def test_a_part_is_stored_while_the_one_before_it_is_applied(hub: Hub, site: Site) -> None:
     verifier = BusyVerifier()
     busy = Relay(hub.store, WatchedLog(verifier.went_on), verifier)
     assert asyncio.run(busy.take("site1", outbox(site), NOW)).taken == 4
     assert hub.store.record("notices").replica.position == LogPosition(1, 4)
 
 
-def test_what_is_being_applied_is_whole_where_the_log_fails_meanwhile(
-    hub: Hub, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(relay, "PART", 2)
-    for number in range(4):
-        site.author.write("notices", f"d{number}", text("x"), NOW)
+@pytest.mark.usefixtures("in_two_parts")
+def test_what_is_being_applied_is_whole_where_the_log_fails_meanwhile(hub: Hub, site: Site) -> None:
     verifier = BusyVerifier()
     failing = WatchedLog(verifier.went_on, ConnectionError("the server is gone"))
 

@@ -104,15 +104,18 @@ def test_units_are_read_only_between_hopeless_and_sure(
     assert all(each.signals.logit is None for each in ranked)
 
 
-@pytest.mark.parametrize(("enough", "windows"), [(0.001, 1), (1.0, 2)])
-def test_no_further_window_is_read_once_the_confidence_is_enough(
-    units: UnitReader, tmp_path: Path, enough: float, windows: int
+@pytest.mark.parametrize("helpers", [0, 1])
+@pytest.mark.parametrize(("enough", "windows"), [(0.001, 1), (0.999, 2), (1.0, 2)])
+def test_no_further_window_counts_once_the_confidence_is_enough(
+    units: UnitReader, tmp_path: Path, enough: float, windows: int, helpers: int
 ) -> None:
+    """Whoever may have begun it meanwhile."""
+    helped = units.helped_by(Helpers(helpers))
     index = index_of(BRANCH, units, tmp_path)
     passages = index.find(DRAFT, 8, "en")
 
     def read(effort: Effort) -> set[tuple[str, int]]:
-        ranked, _, _ = Reader(units, SHIPPED, effort).read(DRAFT, "en", passages, index)
+        ranked, _, _ = Reader(helped, SHIPPED, effort).read(DRAFT, "en", passages, index)
         return {each.span for each in ranked if each.signals.logit is not None}
 
     by_windows = [read(Effort(windows=most, hopeless=0.0, sure=1.0)) for most in (1, 2)]
