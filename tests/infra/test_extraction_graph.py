@@ -11,7 +11,7 @@ import pytest
 from tests.support.tiny_encoder import Weights, encode, linear, random_linear, random_weights
 from tidegate.infra.models.export import encoder_graph
 from tidegate.infra.models.export.extraction_graph import build_extraction
-from tidegate.infra.models.export.multilingual import open_session
+from tidegate.infra.models.export.session import open_session
 
 HEADS, WIDTH, HIDDEN, SHARED = 3, 12, 5, 4
 

@@ -14,6 +14,7 @@ import pytest
 from tests.support.tiny_encoder import Weights, embed_ids, encode, linear, random_linear, random_weights
 from tidegate.infra.models.export import average, building, e5, encoder_graph, int8_weights, multilingual
 from tidegate.infra.models.export.reader_graph import NORM_EPSILON, build_reader
+from tidegate.infra.models.export.session import open_session
 
 HEADS = 3
 WIDTH = 12
@@ -36,7 +37,7 @@ def weights() -> Weights:
 
 
 def run(model: onnx.ModelProto, **inputs: Any) -> list[Any]:
-    found: list[Any] = multilingual.open_session(model.SerializeToString()).run(None, inputs)
+    found: list[Any] = open_session(model.SerializeToString()).run(None, inputs)
     return found
 
 

@@ -36,8 +36,8 @@ from tidegate.infra.models.evaluation.safety import (
     pool,
 )
 from tidegate.infra.models.export import encoder_graph, int8_weights
-from tidegate.infra.models.export.multilingual import open_session
 from tidegate.infra.models.export.safety_graph import build_safety
+from tidegate.infra.models.export.session import open_session
 
 HEADS, WIDTH = 3, 12
 LABELS = ("harmless", "hard_harmless", "unsafe", "injection", "distress", "out_of_scope", "smalltalk")

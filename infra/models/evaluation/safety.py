@@ -28,8 +28,9 @@ from tidegate.infra.models.data.messages import (
 from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.encoder_graph import write_int8
-from tidegate.infra.models.export.multilingual import UPPER, open_session
+from tidegate.infra.models.export.multilingual import UPPER
 from tidegate.infra.models.export.safety_graph import build_safety
+from tidegate.infra.models.export.session import open_session
 
 AIMS = {"unsafe": 0.88, "injection": 0.8, "distress": 0.9}
 """So many should be withheld, of those in distress helped."""
@@ -41,6 +42,8 @@ ENOUGH, POOLED = 40, 100
 many more it would have to have them for half of their log-odds not to be those of all languages."""
 GRID = np.round(np.concatenate((np.arange(0.02, 0.8, 0.02), np.arange(0.8, 0.983, 0.005))), 3)
 """Points to choose from, finer where a head that is sure of most has them."""
+SAMPLES = 40
+"""How many texts the graph is balanced by (export/balance.py)."""
 LABELS = ("unsafe", "injection", "distress", "hard_harmless", "harmless", "out_of_scope", "smalltalk")
 
 Shares = NDArray[np.float64]
@@ -56,14 +59,13 @@ class Points(NamedTuple):
 
 def shares_of(weights: Mapping[str, NDArray[Any]], states: FrozenStates, texts: Sequence[str], out: Path) -> Shares:
     """The probabilities (texts, classes) by the int8 graph, one text a run as in the product."""
-    write_int8(build_safety(weights, UPPER), out)
-    session = open_session(str(out))
-    rows = []
+    fed: list[dict[str, NDArray[Any]]] = []
     for text in texts:
         found = states.of(states.ids("query: " + text))[None].astype(np.float32)
-        feeds = {"states": found, "attention_mask": np.ones(found.shape[:2], np.int64)}
-        rows.append(session.run(None, feeds)[0][0].astype(np.float64))
-    logits = np.stack(rows)
+        fed.append({"states": found, "attention_mask": np.ones(found.shape[:2], np.int64)})
+    write_int8(build_safety(weights, UPPER), out, fed[:SAMPLES])
+    session = open_session(str(out))
+    logits = np.stack([session.run(None, feeds)[0][0].astype(np.float64) for feeds in fed])
     exact = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 

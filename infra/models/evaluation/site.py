@@ -16,7 +16,7 @@ from tidegate.infra.models.data.keyword_scores import KeywordScores
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.data.reading import Windows
 from tidegate.infra.models.evaluation.states import FrozenStates
-from tidegate.infra.models.export.multilingual import open_session
+from tidegate.infra.models.export.session import open_session
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated, state_terms
 from tidegate.services.knowledge.reader.pairs import logits_of_units, pack_pairs

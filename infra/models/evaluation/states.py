@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tidegate.infra.models.export.multilingual import WIDTH, open_session
+from tidegate.infra.models.export.multilingual import WIDTH
+from tidegate.infra.models.export.session import open_session
 
 LONGEST = 128
 

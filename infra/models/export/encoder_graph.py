@@ -12,6 +12,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from tidegate.infra.models.export.balance import balance
+
 HEADS = 12
 EPSILON = 1e-12
 
@@ -127,9 +129,13 @@ def finish(graph: Graph, name: str, inputs: Sequence[ValueInfo], outputs: Sequen
     return model
 
 
-def write_int8(model: onnx.ModelProto, path: Path) -> bytes:
-    """Quantise per output channel with reduced range into `path` (changing `model`); returns the fp32 graph's bytes."""
+def write_int8(model: onnx.ModelProto, path: Path, samples: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> bytes:
+    """Quantise per output channel with reduced range into `path` (changing `model`); returns the fp32 graph's bytes.
+
+    What its products take is balanced first, as `samples` of its inputs make it. Raises `ValueError` without any.
+    """
     serialised: bytes = model.SerializeToString()
+    balance(model, samples)
     logging.getLogger().setLevel(logging.ERROR)  # it warns of a pre-processing that these graphs have no need of
     quantize_dynamic(model, path, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
     return serialised

