@@ -36,7 +36,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 """Runs a module that SIGINT stops, even where whoever started this program ignores it, as `nohup` and scripts do."""
 INTERRUPTED_WITHIN_S = 10.0
-NEEDED_TO_BUILD = ("onnx", "onnxruntime", "safetensors", "tokenizers")
+NEEDED_TO_BUILD = ("onnx", "onnxruntime", "safetensors", "sentencepiece", "tokenizers")
 
 
 class ProgressReporter(Protocol):

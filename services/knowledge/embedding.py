@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 from cachetools import LRUCache
-from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
 from tidegate.services.inference import Array, OnnxSession, OpenedModels
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
+from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE, PieceTokenizer
 from tidegate.services.model_files import BuiltFiles, read_built
 
 MODEL = "multilingual"
@@ -22,7 +22,7 @@ WINDOW = 128
 """Tokens that are read at once, the two that frame them counted: what the model was tuned on."""
 _STATES_BYTES = 16 << 20
 """Bytes of states that are kept: both kinds, of some 300 questions."""
-EMBEDDING_FILES = ("lower.onnx", "middle.onnx", "embed.onnx", "tokenizer.json")
+EMBEDDING_FILES = ("lower.onnx", "middle.onnx", "embed.onnx", TOKENIZER_FILE)
 
 
 class EmbeddingModelMissingError(TidegateError, FileNotFoundError):
@@ -52,9 +52,10 @@ class Embedder:
         """
         files = _read_files(directory)
         self.version = files.version
-        self._tokenizer = Tokenizer.from_buffer(files.contents["tokenizer.json"])
-        framed: list[int] = self._tokenizer.encode("").ids
-        self._start, self._end = framed[0], framed[-1]
+        try:
+            self.tokenizer = PieceTokenizer(files.contents[TOKENIZER_FILE])
+        except ValueError as error:
+            raise EmbeddingModelMissingError(directory, str(error)) from error
         self._lower = OnnxSession(files.graphs["lower.onnx"])
         self._middle = OnnxSession(files.graphs["middle.onnx"])
         self._upper = OnnxSession(files.graphs["embed.onnx"])
@@ -99,15 +100,10 @@ class Embedder:
         states: Array = self._lower_states(ids, keep)[0]
         return states
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer whose ids `states` takes."""
-        return self._tokenizer
-
     def _windows(self, text: str) -> list[list[int]]:
-        ids: list[int] = self._tokenizer.encode(text).ids[1:-1]
+        start, *ids, end = self.tokenizer.frame(text)
         room = WINDOW - 2
-        return [[self._start, *ids[at : at + room], self._end] for at in range(0, max(1, len(ids)), room)]
+        return [[start, *ids[at : at + room], end] for at in range(0, max(1, len(ids)), room)]
 
     def _embed_window(self, ids: Sequence[int]) -> Vector:
         vector: Vector = self._upper.run(_with_mask("states", self._upper_states(ids, keep=True)))[0][0]

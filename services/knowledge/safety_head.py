@@ -82,7 +82,7 @@ class SafetyHead:
         return SafetyEstimate(*(relate(share, point) for share, point in zip(found, points, strict=True)))
 
     def _shares(self, text: str, max_tokens: int) -> list[float]:
-        ids = self._embedder.tokenizer.encode(f"query: {text}").ids
+        ids = self._embedder.tokenizer.frame(f"query: {text}")
         if len(ids) > max_tokens:
             ids = [*ids[: max_tokens - 1], ids[-1]]
         states = self._embedder.states(ids)[None].astype(np.float16)  # as it was trained and measured

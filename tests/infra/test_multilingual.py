@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from sentencepiece import SentencePieceProcessor
 
 from tests.support.tiny_encoder import Weights, embed_ids, encode, linear, random_linear, random_weights
-from tidegate.infra.models.export import average, building, e5, encoder_graph, int8_weights, multilingual
+from tidegate.infra.models.export import average, building, e5, encoder_graph, int8_weights, multilingual, pieces
 from tidegate.infra.models.export.reader_graph import NORM_EPSILON, build_reader
 from tidegate.infra.models.export.session import open_session
 
@@ -133,6 +134,18 @@ def test_the_vocabulary_keeps_latin_scripts_and_the_ids_in_order() -> None:
     assert [piece for piece, _ in cut["model"]["vocab"]][4:] == ["▁Größe", "ł", "€", "12"]
     assert kept == [0, 1, 2, 3, 4, 6, 8, 9]
     assert [token["id"] for token in cut["added_tokens"]] == [0, 1, 2, 3]
+
+
+def test_the_tokenizer_has_the_ids_and_scores_of_its_description_and_the_same_bytes_each_time() -> None:
+    vocabulary = [(piece, -float(n)) for n, piece in enumerate(("<s>", "<pad>", "</s>", "<unk>", "▁a", "b", "<mask>"))]
+    described = {"model": {"vocab": vocabulary}, "normalizer": None}
+    built = pieces.write_model(described)
+    assert built == pieces.write_model(described)
+    found = SentencePieceProcessor(model_proto=built)
+    assert [(found.id_to_piece(n), found.get_score(n)) for n in range(len(found))] == vocabulary
+    assert [n for n in range(len(found)) if found.is_control(n)] == [0, 1, 2, 6]
+    assert (found.bos_id(), found.pad_id(), found.eos_id(), found.unk_id()) == (0, 1, 2, 3)
+    assert found.encode("ab <mask>") == [4, 5, 3]
 
 
 def test_four_bit_blocks_are_decoded() -> None:

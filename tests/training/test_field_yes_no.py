@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
+from tests.support.pieces import decode_ids, open_pieces
 from tidegate.infra.models.data.field_yes_no import AROUND, MOST, read_yes_no
 
-TOKENIZER = Tokenizer.from_file(str(Path(".models/multilingual/tokenizer.json")))
 FILL = "Nothing of interest is said here. " * 40
 
 
@@ -28,12 +25,12 @@ def test_a_question_is_asked_of_what_stands_around_its_evidence(tmp_path: Path) 
     (tmp_path / "qa").mkdir()
     (tmp_path / "qa" / "train-a.jsonl").write_text(json.dumps(record) + "\n", "utf-8")
     assert len(FILL) > MOST > AROUND
-    found = [*read_yes_no(tmp_path, partial(TOKENIZER.encode, add_special_tokens=False))]
+    found = [*read_yes_no(tmp_path, open_pieces().encode)]
     named = {each.fields[0].path: each for each in found}
     assert named["May I bring my dog?"].fields[0].right == (False, True)
     assert named["Darf die Katze mit?"].fields[0].right == (True, False)
     assert not {"Both?", "Who stays outside?", "Is it warm?"} & named.keys()
-    read = TOKENIZER.decode(list(named["May I bring my dog?"].windows[0].ids))
+    read = decode_ids(named["May I bring my dog?"].windows[0].ids)
     assert "Dogs stay outside." in read
     assert "Cats" not in read
     assert len(found) > 300  # with those that are kept here

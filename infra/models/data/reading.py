@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
-from tokenizers import Tokenizer
 
 from tidegate.infra.models.data.qa import QaDocument, QaQuestion, QaSet
 from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
+from tidegate.services.knowledge.tokenizer import PieceTokenizer
 
 MOST_RIGHT = 2
 MOST_WRONG = 2
@@ -39,9 +38,9 @@ class Pair(msgspec.Struct, frozen=True):
 class Windows:
     """The windows of documents, cut once, and in which of them a unit is scored."""
 
-    def __init__(self, data: QaSet, tokenizer: Tokenizer) -> None:
+    def __init__(self, data: QaSet, tokenizer: PieceTokenizer) -> None:
         self._data = data
-        self.encode = partial(tokenizer.encode, add_special_tokens=False)
+        self.encode = tokenizer.encode
         self._cut: dict[str, list[Window]] = {}
 
     def of(self, document: str) -> list[Window]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from tidegate.infra.models.export.multilingual import WIDTH
 from tidegate.infra.models.export.session import open_session
+from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE, PieceTokenizer
 
 LONGEST = 128
 
@@ -19,14 +19,14 @@ class FrozenStates:
 
     def __init__(self, directory: Path, *, lower_only: bool = False) -> None:
         """`lower_only`: those that the reader begins from, not those that the upper layers take."""
-        self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self.tokenizer = PieceTokenizer((directory / TOKENIZER_FILE).read_bytes())
         self._lower = open_session(str(directory / "lower.onnx"))
         self._middle = None if lower_only else open_session(str(directory / "middle.onnx"))
         self._known: dict[tuple[int, ...], NDArray[np.float16]] = {}
 
     def ids(self, text: str, longest: int = LONGEST) -> tuple[int, ...]:
         """The token ids of a text with the two that frame it, cut at `longest`."""
-        found = self.tokenizer.encode(text).ids
+        found = self.tokenizer.frame(text)
         return tuple(found if len(found) <= longest else [*found[: longest - 1], found[-1]])
 
     def of(self, ids: tuple[int, ...]) -> NDArray[np.float16]:

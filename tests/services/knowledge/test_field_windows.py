@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
+from tests.support.pieces import decode_ids, open_pieces
 from tidegate.services.knowledge.extraction.field_windows import (
     MOST_OPTIONS,
     ROOM,
@@ -22,13 +20,12 @@ from tidegate.services.knowledge.extraction.field_windows import (
 from tidegate.services.knowledge.extraction.schema import Field, Schema
 from tidegate.services.knowledge.reader.windows import Encode
 
-TOKENIZER = Tokenizer.from_file(str(Path(".models/multilingual/tokenizer.json")))
 LONG = " ".join(f"Zeile {n}: Müller & Söhne zahlten 1.{n:03d},50 € am {n % 28 + 1}. März." for n in range(60))
 
 
 @pytest.fixture
 def encode() -> Encode:
-    return partial(TOKENIZER.encode, add_special_tokens=False)
+    return open_pieces().encode
 
 
 def fields_of(**properties: object) -> tuple[Field, ...]:
@@ -36,8 +33,7 @@ def fields_of(**properties: object) -> tuple[Field, ...]:
 
 
 def decoded(ids: tuple[int, ...], first: int, last: int) -> str:
-    text: str = TOKENIZER.decode(list(ids[first : last + 1]))
-    return text.strip()
+    return decode_ids(ids[first : last + 1])
 
 
 def test_every_token_of_a_text_is_scored_in_one_window_and_read_with_what_stands_around_it(encode: Encode) -> None:

@@ -10,14 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 
+from tidegate.infra.models.export.pieces import write_model
 from tidegate.services.knowledge.safety_head import FILES, SafetyHead, SafetyHeadMissingError, relate
+from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE
 
-WORDS = {"<s>": 7, "</s>": 8, "<unk>": 0, "query": 1, ":": 2, "kill": 3, "help": 4, "hello": 5, "bank": 6}
+PIECES = ("<unk>", "▁query", ":", "▁kill", "▁help", "▁hello", "▁bank", "<s>", "</s>")
 CLASSES = ("harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk")
 ROWS = {"kill": "unsafe", "help": "distress", "hello": "smalltalk", "bank": "harmless"}
 
@@ -38,9 +36,9 @@ def token_input(name: str) -> onnx.ValueInfoProto:
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     """An encoder whose state at a word is the class of that word, and a head that adds the states up."""
-    table = np.zeros((len(WORDS), len(CLASSES)), np.float32)
+    table = np.zeros((len(PIECES), len(CLASSES)), np.float32)
     for word, name in ROWS.items():
-        table[WORDS[word], CLASSES.index(name)] = 2.0
+        table[PIECES.index(f"▁{word}"), CLASSES.index(name)] = 2.0
     directory = tmp_path / "multilingual"
     directory.mkdir()
     tokens = [token_input("input_ids"), token_input("attention_mask")]
@@ -55,15 +53,13 @@ def built(tmp_path: Path) -> Path:
         "de": {"unsafe": 0.9, "distress": 0.2, "smalltalk": 0.5},
     }
     (directory / "safety.json").write_text(json.dumps({"classes": CLASSES, "points": points}))
-    tokenizer = Tokenizer(WordLevel(WORDS, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 7), ("</s>", 8)])
-    tokenizer.save(str(directory / "tokenizer.json"))
+    described = {"model": {"vocab": [(piece, -1.0) for piece in PIECES]}, "normalizer": None}
+    (directory / TOKENIZER_FILE).write_bytes(write_model(described))
     embed = helper.make_node("ReduceMean", ["states"], ["embedding"], axes=[1], keepdims=0)
     (directory / "embed.onnx").write_bytes(graph([states, token_input("attention_mask")], [embed], "embedding"))
     same = helper.make_node("Identity", ["states"], ["upper"])
     (directory / "middle.onnx").write_bytes(graph([states, token_input("attention_mask")], [same], "upper"))
-    names = (*FILES, "lower.onnx", "middle.onnx", "embed.onnx", "tokenizer.json")
+    names = (*FILES, "lower.onnx", "middle.onnx", "embed.onnx", TOKENIZER_FILE)
     digests = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names}
     (directory / "manifest.json").write_text(json.dumps({"built": digests}))
     return tmp_path
