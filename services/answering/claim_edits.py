@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ LONGEST = 4
 """Words of an edit on either side; a longer one is another way of saying it, not an edit."""
 STEM = 4
 """Letters that forms of one word share."""
+_WORDS = 16_384
 _CLAUSE = re.compile(r"[.;:!?]\s+|\s[–—]\s")
 FAMILIES = ("modal", "amount", "bound", "order", "scope", "quantity", "opposite", "day", "month")
 CALENDAR = frozenset({"day", "month"})
@@ -186,7 +187,7 @@ def _only_stated(stated: Sequence[str], known: Sequence[str], lexicon: ClaimLexi
             yield f"only_stated_{mark.family}"
 
 
-@cache
+@lru_cache(maxsize=_WORDS)
 def is_content(word: str, language: str) -> bool:
     """Whether a word is more than a stop word."""
     return bool(find_terms(word, language))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import msgspec
@@ -16,6 +16,7 @@ from tidegate.services.languages.words import LANGUAGES
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _SPANISH_U = re.compile(r"gü(?=[eéií])")
+_STEMS = 16_384
 
 
 class ReadingWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,7 +139,7 @@ def fold(text: str) -> str:
     return "".join(char for char in spread if not unicodedata.combining(char))
 
 
-@cache
+@lru_cache(maxsize=_STEMS)
 def stem(word: str) -> str:
     """The part of a word that its forms share, roughly: the first six letters, without a plural `s`."""
     folded = fold(word)

@@ -36,6 +36,8 @@ UNIMPORTABLE = ("tidegate.infra.", "tidegate.services.llm.targets.vllm.")  # tor
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 6
 PRIVATE_DIALECT = {"said", "told", "place"}
 """Words that once meant many things each; docs/glossary.md has the terms that took their places."""
+FEW = {"language", "kind", "region", "country", "code", "form"}
+"""Names of parameters that no text of a request or a document is given as."""
 
 every_worker = pytest.mark.parametrize("stage", WORKERS.values(), ids=lambda stage: stage.name)
 
@@ -196,6 +198,21 @@ def identifiers(tree: ast.Module) -> Iterator[str]:
         for field in ("id", "attr", "arg", "name", "asname"):
             if isinstance(name := getattr(node, field, None), str):
                 yield name
+
+
+def parameters_of_caches(tree: ast.Module) -> Iterator[str]:
+    """Those of functions that remember for ever what they were called with."""
+    for node in nodes(tree):
+        if isinstance(node, ast.FunctionDef) and {"cache", "functools.cache"} & set(
+            map(ast.unparse, node.decorator_list)
+        ):
+            yield from (each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg))
+
+
+def test_what_is_remembered_for_ever_goes_by_what_there_are_few_of() -> None:
+    by_file = {str(path): [*parameters_of_caches(tree)] for path, tree in trees(*PRODUCT).items()}
+    assert any("language" in names for names in by_file.values()), "the walk finds them"
+    assert not {path: names for path, names in by_file.items() if set(names) - FEW}
 
 
 def test_no_identifier_is_of_the_private_dialect() -> None:
