@@ -1,11 +1,12 @@
 """Tells what a text asks for: a multinomial logistic head over sentence embeddings, trained on a pack's utterances.
 
-Promises the same weights for the same pack and embedder. Next: embedding.py.
+Promises the same weights for the same pack and embedder. Next: embedding.py; kept_vectors.py.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from tidegate.schemas import TidegateError, Workload
 from tidegate.schemas.pack import Intent, Pack, Verdict
+from tidegate.services.knowledge.kept_vectors import KeptVectors
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -35,6 +37,8 @@ MOST_SENTENCES = 400
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 RECIPE = 2
 """Raised when training changes, so that saved heads are trained again."""
+VECTORS = "intent_vectors.safetensors"
+"""Beside a head, what it was trained on, embedded: that takes twice as long as the training itself."""
 
 
 class IntentHeadMissingError(TidegateError, FileNotFoundError):
@@ -158,8 +162,12 @@ def train(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence
     return IntentHead(rows, fit(samples, penalty), temperature, make_version(intents, embedder, documents))
 
 
-def prepare_intents(pack: Pack, embedder: TextEmbedder, path: Path) -> IntentHead:
-    """The head for the pack's intents, in `path`; trained unless the one that is there was trained on the same."""
+def prepare_intents(pack: Pack, embedder: TextEmbedder, path: Path, known: Sequence[Path] = ()) -> IntentHead:
+    """The head for the pack's intents, in `path`; trained unless the one that is there was trained on the same.
+
+    Beside it are the vectors that it was trained on; what those have, or else the files `known` of earlier heads, is
+    not embedded again.
+    """
     documents = sample_sentences(pack)
     try:
         head = IntentHead.load(path)
@@ -168,16 +176,26 @@ def prepare_intents(pack: Pack, embedder: TextEmbedder, path: Path) -> IntentHea
     else:
         if head.version == make_version(pack.intents, embedder, documents):
             return head
-    head = train(pack.intents, embedder, documents)
+    vectors = KeptVectors(embedder, (path.with_name(VECTORS), *known))
+    head = train(pack.intents, vectors, documents)
     head.save(path)
+    vectors.save(path.with_name(VECTORS))
     return head
 
 
 def sample_sentences(pack: Pack) -> tuple[str, ...]:
-    """Up to `MOST_SENTENCES` sentences, table rows and headings of the pack's documents, evenly spread, each once."""
+    """Up to `MOST_SENTENCES` sentences, table rows and headings of the pack's documents, evenly spread, each once.
+
+    They are those of the least digests: a document that comes or goes changes its share of the sample and no more.
+    """
     lines = (line.strip("#-*>| \t") for document in pack.documents for line in SENTENCE_END.split(document.text))
     found = list(dict.fromkeys(line for line in lines if len(line.split()) > 2))
-    return tuple(found[:: max(1, -(-len(found) // MOST_SENTENCES))])
+    chosen = set(
+        heapq.nsmallest(
+            MOST_SENTENCES, found, key=lambda line: hashlib.sha256(line.encode("utf-8", "surrogatepass")).digest()
+        )
+    )
+    return tuple(line for line in found if line in chosen)
 
 
 def embed_samples(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> Samples:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.branch_intents import INTENTS
 from tests.support.paths import MODELS
@@ -158,10 +160,10 @@ def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_
         "Monday | nine | five",
     )
     many = "\n".join(f"This is line {number}" for number in range(1000))
-    embed_samples = sample_sentences(a_pack(documents=(document("c", many),)))
-    assert 300 <= len(embed_samples) <= 400
-    assert embed_samples[0].endswith(" 0")
-    assert int(embed_samples[-1].split()[-1]) > 990
+    numbers = [int(line.split()[-1]) for line in sample_sentences(a_pack(documents=(document("c", many),)))]
+    assert len(numbers) == 400
+    assert numbers == sorted(numbers), "in the order of the documents"
+    assert all(sum(first <= number < first + 100 for number in numbers) >= 25 for first in range(0, 1000, 100))
 
 
 def test_a_temperature_softens_what_the_weights_say() -> None:
@@ -200,6 +202,24 @@ def test_a_saved_head_says_the_same_and_holds_no_pickle(tmp_path: Path) -> None:
     assert loaded.predict(vector) == head.predict(vector)
     assert (loaded.version, loaded.verdicts, loaded.workloads) == (head.version, head.verdicts, head.workloads)
     assert [file.name for file in (tmp_path / "site").iterdir()] == ["intent.safetensors"]
+
+
+def lined(start: int, count: int) -> Document:
+    text = "\n".join(f"This is line {number}" for number in range(start, start + count))
+    return Document(id=f"d{start}", title="Lines", language="en", scope="site", text=text, version="0" * 12)
+
+
+@given(held=st.integers(0, 1500), came=st.integers(0, 150), gone=st.integers(0, 150), is_first=st.booleans())
+def test_a_document_that_comes_or_goes_changes_no_more_of_the_sample_than_it_has(
+    held: int, came: int, gone: int, is_first: bool
+) -> None:
+    stays, leaves, comes = lined(0, held), lined(2000, gone), lined(3000, came)
+    before = sample_sentences(a_pack(documents=(stays, leaves)))
+    after = sample_sentences(a_pack(documents=(comes, stays) if is_first else (stays, comes)))
+    new = set(after) - set(before)
+    assert len([line for line in new if line not in comes.text.split("\n")]) <= gone
+    assert len(new) <= came + gone
+    assert len(set(before) - set(after)) <= came + gone
 
 
 @pytest.mark.parametrize("data", [None, b"", b"PK\x03\x04 not a head", b"\x80\x04pickle"])
