@@ -15,9 +15,9 @@ import msgspec
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.arrival import ASK_EVERY_S, NotArrivedError, expect_state, wait_for_sites
+from tidegate.services.fleet.made_files import has_outgrown
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.prepare_active import has_outgrown
 from tidegate.services.fleet.publishing import PackPublication, PublishReport, publish_pack
 from tidegate.services.fleet.replicas import open_replica_client
 from tidegate.services.knowledge.index.database import read_head_of

@@ -23,7 +23,7 @@ from tidegate.services.fleet.refused_sites import RefusedSites
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
 from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
 from tidegate.services.replication.indexes import FollowedIndexes
-from tidegate.services.replication.parts_in_force import PartsInForce
+from tidegate.services.replication.parts_in_force import PartsInForce, for_each
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.shells.domain import DomainParts
@@ -37,6 +37,7 @@ from tidegate.sync.trust.sources import DirectorySource
 from tidegate.sync.trust.targets import artefact_path, artefacts_in
 
 PARTS_EVERY_S = 60.0
+REMAKE_EVERY_S = 600.0
 
 
 @asynccontextmanager
@@ -91,11 +92,12 @@ class HubWorker:
         self._indexes: FollowedIndexes | None = None
         self._parts: PartsInForce | None = None
         self._loop: Loop | None = None
+        self._making: Loop | None = None
 
     def open_parts(self, stores: TenantStores) -> DomainParts:
         """What the replicas call."""
-        indexes = self._indexes = FollowedIndexes(self._settings, stores, lambda _tenant: self._wake())
-        self._parts = PartsInForce(self._settings, indexes.is_current, self._files)
+        indexes = self._indexes = FollowedIndexes(self._settings, stores, self._followed)
+        self._parts = PartsInForce(self._settings, indexes.is_current, self._files, self._make_soon)
         answers: dict[str, Callable[[bytes], Awaitable[Message]]] = {"publish": self._publish}
         return DomainParts(
             on_changed=indexes.changed,
@@ -108,8 +110,10 @@ class HubWorker:
     def loops(self, faults: Faults) -> list[Loop]:
         """What runs beside the replicas."""
         assert self._indexes is not None  # `open_parts` came first
+        assert self._parts is not None
         self._loop = Loop("parts", self._apply_all, PARTS_EVERY_S, faults)
-        return [self._indexes.loop(faults), self._loop]
+        self._making = Loop("making", self._parts.make_all, REMAKE_EVERY_S, faults)
+        return [self._indexes.loop(faults), self._loop, self._making]
 
     def close(self) -> None:
         """Close the indexes."""
@@ -137,10 +141,7 @@ class HubWorker:
             if path == artefact_path(artefact) and artefact.kind not in NO_PARTS:
                 manifest: ArtefactManifest = await asyncio.to_thread(self._trust.repository.manifest, path)
                 await download(self._source, manifest.chunks, self._blobs / artefact.digest, artefact.digest)
-        for tenant in self._settings.tenants:
-            if self._files(tenant):
-                await self._parts.apply(tenant)
-                await self._parts.remake(tenant)
+        await for_each([each for each in self._settings.tenants if self._files(each)], self._parts.apply)
 
     def _files(self, tenant: str) -> ArtefactFiles:
         targets = self._trust.repository.repository.state().targets.targets
@@ -153,9 +154,18 @@ class HubWorker:
             and (self._blobs / artefact.digest).is_file()
         }
 
+    def _followed(self, _tenant: str) -> None:
+        """Documents have arrived: what waited for them, and what is made of them."""
+        self._wake()
+        self._make_soon()
+
     def _wake(self) -> None:
         if self._loop is not None:
             self._loop.wake()
+
+    def _make_soon(self) -> None:
+        if self._making is not None:
+            self._making.wake()
 
 
 def publication_event(published: ArtefactPublished) -> AuditEvent:

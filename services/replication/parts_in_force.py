@@ -1,30 +1,37 @@
 """Has readers get the parts of a pack that are in force, once the documents are here that they are made with.
 
-Promises that a policy takes milliseconds, and that models are read in a process of its own, which ends with it, so that
-the sync worker stays small. Next: services/fleet/apply.py; sync/shells/artefact_sync.py, which calls it."""
+1. A policy takes milliseconds, whatever else is being made: that has a folder of its own, and comes into force after.
+2. Models are read in a process of its own, which ends with its work and gives way to what answers.
+
+Next: services/fleet/apply.py; sync/shells/artefact_sync.py, which calls it."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 from tidegate.brokers.process.lifecycle import end_with_parent
 from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.errors import RetryLaterError, TidegateError
-from tidegate.services.fleet.apply import ArtefactFiles, apply_artefacts, remake_active
+from tidegate.services.fleet.apply import ArtefactFiles, OfferedParts, apply_artefacts, has_to_remake
 from tidegate.services.fleet.audit_spool import EventSpool
+from tidegate.services.fleet.made_files import MadeFolder
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.prepare_active import make_files
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.settings import Settings
 
-Refusal = tuple[str, str, str] | None
-"""What a step was refused with, as code, reason and hint; an error itself may not survive its way between processes."""
+NICENESS = 5
+"""By how much the process that makes things gives way where requests are answered, which is on the same cores."""
+MadeOrRefused = MadeFolder | tuple[str, str]
+"""What was made, or the reason and the hint of why not; an error itself may not survive its way between processes."""
 
 
 class PartsRefusedError(TidegateError):
@@ -33,60 +40,101 @@ class PartsRefusedError(TidegateError):
     hint = "`tidegate pack check` finds it before it is published"
 
 
-class ModelsNeededError(TidegateError):
-    """What changed is made with the models."""
-
-    hint = "nothing needs doing: it is made by another process"
-
-
 class PartsInForce:
     """The parts of the tenants of one domain. `is_current` tells whether the documents of a tenant are here, `files` of
-    a tenant gives the artefacts in force."""
+    a tenant gives the artefacts in force; `on_unmade` is called when there is something for `make_all` to do."""
 
     def __init__(
-        self, settings: Settings, is_current: Callable[[str], bool], files: Callable[[str], ArtefactFiles]
+        self,
+        settings: Settings,
+        is_current: Callable[[str], bool],
+        files: Callable[[str], ArtefactFiles],
+        on_unmade: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._paths = StatePaths(settings)
         self._is_current = is_current
         self._files = files
-        self._spool = EventSpool(StatePaths(settings).audit_events)
+        self._on_unmade = on_unmade
+        self._spool = EventSpool(self._paths.audit_events)
         self._applying = asyncio.Lock()
+        self._unmade: dict[str, ArtefactFiles] = {}
+        """By tenant what was to come into force and waits for `make_all`."""
 
-    async def apply(self, tenant: str) -> None:
-        """Bring what is published into force. Raises `RetryLaterError` until the documents are here, and
-        `PartsRefusedError`."""
-        async with self._applying:
-            if not await asyncio.to_thread(self._is_current, tenant):
-                raise RetryLaterError(f"the documents of {tenant} are not here yet", after_s=1.0)
+    async def apply(self, tenant: str) -> bool:
+        """Bring what is published into force; whether all of it is. What it takes models for, such as new intents, is
+        left to `make_all`, which brings it into force as well.
+
+        Raises `PartsRefusedError`, `OSError`, and where nothing is in force yet `RetryLaterError` until the documents
+        are here.
+        """
+        if await asyncio.to_thread(self._in_force, tenant) is None:
+            await self._expect_documents(tenant)
+        files = await asyncio.to_thread(self._files, tenant)
+        if self._unmade.get(tenant) == files:
+            return False
+        is_whole = await self._bring(tenant, files)
+        if not is_whole:
+            self._on_unmade()
+        return is_whole
+
+    async def make_all(self) -> None:
+        """For each tenant make what its parts wait for, or what has outgrown its documents, and bring it into force.
+
+        Raises, when all were tried, what kept one of them: `PartsRefusedError`, `IndexDamagedError`, `OSError`,
+        `ValueError` for intents that cannot be learned, `RetryLaterError` until the documents are here.
+        """
+        await for_each(self._settings.tenants, self._make)
+
+    async def _make(self, tenant: str) -> None:
+        if tenant not in self._unmade and not await asyncio.to_thread(has_to_remake, self._paths, tenant):
+            return
+        await self._expect_documents(tenant)
+        files = await asyncio.to_thread(self._files, tenant)
+        is_answering = await asyncio.to_thread(self._in_force, tenant) is not None
+        spawning = multiprocessing.get_context("spawn")
+        initialise = partial(begin_making, NICENESS if is_answering else 0)
+        with ProcessPoolExecutor(1, spawning, initializer=initialise) as process:
+            step = partial(make_step, self._settings, tenant, files)
+            made = await asyncio.get_running_loop().run_in_executor(process, step)
+        if not isinstance(made, MadeFolder):
+            raise PartsRefusedError(*made)
+        try:
             files = await asyncio.to_thread(self._files, tenant)
+            is_whole = await self._bring(tenant, files, made)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, made.folder)
+        if not is_whole:
+            raise RetryLaterError(f"other parts of {tenant} were published meanwhile", after_s=1.0)
+
+    async def _bring(self, tenant: str, files: ArtefactFiles, made: MadeFolder | None = None) -> bool:
+        """Whether all of it is in force now."""
+        async with self._applying:
             before = await asyncio.to_thread(self._in_force, tenant)
-            await self._step(partial(apply_step, self._settings, tenant, files))
+            try:
+                applied = await asyncio.to_thread(apply_artefacts, self._paths, tenant, files, made)
+            except TidegateError as error:
+                raise PartsRefusedError(error.reason, error.hint) from error
             after = await asyncio.to_thread(self._in_force, tenant)
             if after is not None and (before is None or before.number != after.number):
                 await asyncio.to_thread(self._report, tenant, after)
+            if applied.is_whole:
+                self._unmade.pop(tenant, None)
+            else:
+                self._unmade[tenant] = files
+        return applied.is_whole
 
-    async def remake(self, tenant: str) -> None:
-        """Make anew what is made of documents, where enough of them changed. Raises `PartsRefusedError`."""
-        async with self._applying:
-            await self._step(partial(remake_step, self._settings, tenant))
+    async def _expect_documents(self, tenant: str) -> None:
+        if not await asyncio.to_thread(self._is_current, tenant):
+            raise RetryLaterError(f"the documents of {tenant} are not here yet", after_s=1.0)
 
     def _report(self, tenant: str, record: GenerationRecord) -> None:
-        store = GenerationStore(StatePaths(self._settings).active(tenant))
+        store = GenerationStore(self._paths.active(tenant))
         policies = PackInForce.of_generation(tenant, store.path(record.number), record).policies
         self._spool.report(generation_event(tenant, record, {each.version: each.canonical for each in policies}))
 
     def _in_force(self, tenant: str) -> GenerationRecord | None:
-        return GenerationStore(StatePaths(self._settings).active(tenant)).usable()
-
-    async def _step(self, step: Callable[[bool], Refusal]) -> None:
-        try:
-            refused = await asyncio.to_thread(step, False)
-        except ModelsNeededError:
-            spawning = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, spawning, initializer=end_with_parent) as process:
-                refused = await asyncio.get_running_loop().run_in_executor(process, step, True)
-        if refused is not None:
-            raise PartsRefusedError(refused[1], refused[2])
+        return GenerationStore(self._paths.active(tenant)).usable()
 
 
 def generation_event(tenant: str, record: GenerationRecord, texts: Mapping[str, str]) -> AuditEvent:
@@ -105,32 +153,29 @@ def generation_event(tenant: str, record: GenerationRecord, texts: Mapping[str, 
     return AuditEvent(kind="in_force", tenant=tenant, act=act)
 
 
-def apply_step(
-    settings: Settings, tenant: str, files: Mapping[tuple[str, str], tuple[Path, int]], may_load: bool
-) -> Refusal:
-    """`apply_artefacts`, with the models where it may load them. Raises `ModelsNeededError` where it may not."""
+def make_step(settings: Settings, tenant: str, files: ArtefactFiles) -> MadeOrRefused:
+    """`make_files` for these artefacts, in a process of its own."""
     paths = StatePaths(settings)
-    return _refusal(partial(apply_artefacts, paths, tenant, files, partial(load_units, paths.models, may_load)))
-
-
-def remake_step(settings: Settings, tenant: str, may_load: bool) -> Refusal:
-    """`remake_active`, with the models where it may load them. Raises `ModelsNeededError` where it may not."""
-    paths = StatePaths(settings)
-    return _refusal(partial(remake_active, paths, tenant, partial(load_units, paths.models, may_load)))
-
-
-def load_units(models: Path, may_load: bool) -> UnitReader:
-    """The reader's model. Raises `ModelsNeededError` where it may not be loaded."""
-    if not may_load:
-        raise ModelsNeededError("the parts that changed are made with the models")
-    return UnitReader.load(models)
-
-
-def _refusal(step: Callable[[], object]) -> Refusal:
     try:
-        step()
-    except ModelsNeededError:
-        raise
+        return make_files(paths, tenant, OfferedParts.of_files(files).parts, partial(UnitReader.load, paths.models))
     except TidegateError as error:
-        return error.code, error.reason, error.hint
-    return None
+        return error.reason, error.hint
+
+
+def begin_making(niceness: int) -> None:
+    """End with the process that began this one, and give way to others by so much."""
+    end_with_parent()
+    os.nice(niceness)
+
+
+async def for_each(tenants: Iterable[str], step: Callable[[str], Awaitable[object]]) -> None:
+    """Do a step for all tenants: none is held up by what fails for another. Raises the first error, and what only has
+    to wait where there is no other."""
+    failed: list[Exception] = []
+    for tenant in tenants:
+        try:
+            await step(tenant)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+    if failed:
+        raise min(failed, key=lambda error: isinstance(error, RetryLaterError))

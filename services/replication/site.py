@@ -14,6 +14,7 @@ from pathlib import Path
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas.artefact import NO_PARTS, ArtefactDescriptor
+from tidegate.schemas.errors import RetryLaterError
 from tidegate.schemas.message import replace
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import SnapshotManifest
@@ -98,7 +99,7 @@ class SiteWorker:
     def open_parts(self, stores: TenantStores) -> DomainParts:
         """What the replicas call."""
         indexes = self._indexes = FollowedIndexes(self._settings, stores, self._followed)
-        self._parts = PartsInForce(self._settings, indexes.is_current, self._files)
+        self._parts = PartsInForce(self._settings, indexes.is_current, self._files, self._wake)
         return DomainParts(
             on_changed=indexes.changed,
             on_taken=indexes.standing.took,
@@ -110,7 +111,8 @@ class SiteWorker:
     def loops(self, faults: Faults) -> list[Loop]:
         """What runs beside the replicas."""
         assert self._indexes is not None  # `open_parts` came first
-        self._loop = Loop("parts", self._remake, REMAKE_EVERY_S, faults)
+        assert self._parts is not None
+        self._loop = Loop("parts", self._parts.make_all, REMAKE_EVERY_S, faults)
         return [self._indexes.loop(faults), self._loop, Loop("keys", self._keep_keys, KEYS_EVERY_S, faults)]
 
     def has_lease(self) -> bool:
@@ -123,20 +125,18 @@ class SiteWorker:
             self._indexes.close()
 
     async def _activate(self, tenant: str) -> None:
-        if self._parts is not None:
-            await self._parts.apply(tenant)
+        if self._parts is not None and not await self._parts.apply(tenant):
+            raise RetryLaterError(f"what is made of the parts of {tenant} is being made", after_s=1.0)
 
     def _followed(self, _tenant: str) -> None:
         """Documents have arrived: what waited for them, and what is made of them."""
         if self.trust is not None:
             self.trust.artefacts.sync_soon()
+        self._wake()
+
+    def _wake(self) -> None:
         if self._loop is not None:
             self._loop.wake()
-
-    async def _remake(self) -> None:
-        assert self._parts is not None  # `open_parts` came first
-        for tenant in self._settings.tenants:
-            await self._parts.remake(tenant)
 
     async def _keep_keys(self) -> None:
         """Have other processes of the site know the keys that the hub has published."""

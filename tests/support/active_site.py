@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from tests.support.corpus import BRANCH
 from tests.support.paths import MODELS
 from tidegate.schemas.pack import Pack
-from tidegate.services.fleet.apply import ArtefactFiles, apply_artefacts
+from tidegate.services.fleet.apply import ArtefactFiles, OfferedParts, apply_artefacts, has_to_remake
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.prepare_active import LoadUnits, make_files
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
@@ -63,4 +66,19 @@ def put_in_force(
     known = {f"policy/{name}": epoch for name, epoch in epochs.items()}
     blobs = Path(settings.state_dir) / "blobs" / tenant
     files = files_at(blobs, {**PARTS, **(changed or {})}, known)
-    return apply_artefacts(StatePaths(settings), tenant, files)
+    return apply_whole(StatePaths(settings), tenant, files)
+
+
+def apply_whole(paths: StatePaths, tenant: str, files: ArtefactFiles, load_units: LoadUnits | None = None) -> int:
+    """Bring artefacts into force with all that is made of them, as the sync worker does in two processes."""
+    applied = apply_artefacts(paths, tenant, files)
+    if applied.is_whole and not has_to_remake(paths, tenant):
+        return applied.number
+    load = load_units or partial(UnitReader.load, paths.models)
+    made = make_files(paths, tenant, OfferedParts.of_files(files).parts, load)
+    try:
+        applied = apply_artefacts(paths, tenant, files, made)
+    finally:
+        shutil.rmtree(made.folder)
+    assert applied.is_whole
+    return applied.number

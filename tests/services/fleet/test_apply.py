@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.active_site import ABSTAINS, PARTS, files_at, put_in_force, site_at
+from tests.support.active_site import ABSTAINS, PARTS, apply_whole, files_at, put_in_force, site_at
 from tests.support.corpus import BRANCH, document
 from tests.support.escalation_site import LABELLED
 from tests.support.paths import MODELS
 from tidegate.schemas.pack import CalibrationQuestion, Pack
-from tidegate.services.fleet.apply import apply_artefacts, remake_active
+from tidegate.services.fleet.apply import Applied, apply_artefacts, has_to_remake
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.hybrid import HybridIndex
@@ -69,11 +69,7 @@ def test_the_same_artefacts_again_change_nothing(site: Settings) -> None:
 def test_what_is_made_of_parts_that_did_not_change_is_taken_over_and_no_model_is_loaded(site: Settings) -> None:
     before = generation(site)
     files = files_at(Path(site.state_dir) / "blobs", {**PARTS, "policy/branch": ABSTAINS}, {"policy/branch": 2})
-
-    def refuse() -> UnitReader:
-        raise AssertionError("a model is loaded for a policy")
-
-    assert apply_artefacts(StatePaths(site), "kiosk", files, refuse) == 2
+    assert apply_artefacts(StatePaths(site), "kiosk", files) == Applied(2, is_whole=True), "no model is at hand"
     after = generation(site)
     for name in MADE:
         assert (after.directory / name).stat().st_ino == (before.directory / name).stat().st_ino
@@ -85,7 +81,7 @@ def test_new_intents_are_learned_and_the_rest_is_taken_over(site: Settings, unit
     before = generation(site)
     parts = {**PARTS, "intents/intents": PARTS["intents/intents"].replace("hours", "opening")}
     files = files_at(Path(site.state_dir) / "blobs", parts, {})
-    apply_artefacts(StatePaths(site), "kiosk", files, lambda: units)
+    apply_whole(StatePaths(site), "kiosk", files, lambda: units)
     after = generation(site)
     assert after.intent_head.ids == ("opening", "despair")
     assert before.intent_head.ids == ("hours", "despair")
@@ -104,18 +100,52 @@ def test_a_set_that_cannot_be_used_leaves_what_is_in_force(site: Settings, damag
 
 def test_what_is_made_of_all_documents_is_made_anew_once_many_came(site: Settings, units: UnitReader) -> None:
     paths = StatePaths(site)
-    assert remake_active(paths, "kiosk", lambda: units) == 1
+    files = files_at(Path(site.state_dir) / "blobs", PARTS, {"policy/branch": 2})
+    assert not has_to_remake(paths, "kiosk")
     before = generation(site)
     add_documents(site, units, len(BRANCH))
-    assert put_in_force(site, branch=2) == 2
+    assert apply_artefacts(paths, "kiosk", files) == Applied(2, is_whole=True)
     assert "margaret okafor" not in generation(site).published, "a policy does not wait for it"
-    assert remake_active(paths, "kiosk", lambda: units) == 3
+    assert has_to_remake(paths, "kiosk")
+    assert apply_whole(paths, "kiosk", files, lambda: units) == 3
     after = generation(site)
     assert "margaret okafor" in after.published
     assert after.intent_head.version != before.intent_head.version
     assert (after.digest, after.epochs["policy/branch"]) == (before.digest, 2)
-    assert remake_active(paths, "kiosk", lambda: units) == 3
-    assert remake_active(paths, "nobody") is None
+    assert not has_to_remake(paths, "kiosk")
+    assert not has_to_remake(paths, "nobody")
+
+
+def test_a_policy_that_comes_with_new_intents_does_not_wait_for_them(site: Settings, units: UnitReader) -> None:
+    before, paths = generation(site), StatePaths(site)
+    parts = {"policy/branch": ABSTAINS, "intents/intents": PARTS["intents/intents"].replace("hours", "opening")}
+    files = files_at(Path(site.state_dir) / "blobs", parts, {"policy/branch": 2, "intents/intents": 2})
+    assert apply_artefacts(paths, "kiosk", files) == Applied(2, is_whole=False)
+    between = generation(site)
+    assert (between.policies[0].epoch, between.epochs["intents/intents"]) == (2, 1)
+    assert between.intent_head.ids == before.intent_head.ids == ("hours", "despair")
+    assert apply_artefacts(paths, "kiosk", files) == Applied(2, is_whole=False), "the same again changes nothing"
+    assert apply_whole(paths, "kiosk", files, lambda: units) == 3
+    after = generation(site)
+    assert after.epochs == {"policy/branch": 2, "intents/intents": 2}
+    assert after.intent_head.ids == ("opening", "despair")
+
+
+def test_what_is_damaged_is_made_anew_and_until_then_what_is_in_force_stays(site: Settings, units: UnitReader) -> None:
+    (generation(site).directory / INTENT_HEAD).write_bytes(b"not a head")
+    files = files_at(Path(site.state_dir) / "blobs", PARTS, {"policy/branch": 2})
+    assert apply_artefacts(StatePaths(site), "kiosk", files) == Applied(1, is_whole=False)
+    assert apply_whole(StatePaths(site), "kiosk", files, lambda: units) == 2
+    assert generation(site).intent_head.ids == ("hours", "despair")
+
+
+def test_a_site_with_nothing_in_force_waits_for_all_of_it(tmp_path: Path, units: UnitReader) -> None:
+    empty = site_at(tmp_path / "state")
+    files = files_at(tmp_path / "blobs", PARTS, {})
+    assert apply_artefacts(StatePaths(empty), "kiosk", files) == Applied(0, is_whole=False)
+    assert apply_whole(StatePaths(empty), "kiosk", files, lambda: units) == 1
+    left = [path.name for path in StatePaths(empty).active("kiosk").iterdir()]
+    assert sorted(left) == [".lock", "1", "current"], "nothing of the making is left"
 
 
 def questions() -> str:
@@ -138,7 +168,7 @@ def test_the_confidence_of_a_pack_is_kept_whatever_becomes_of_the_documents(
     add_documents(site, units, 1)
     parts = {**PARTS, "calibration/calibration": questions(), "confidence/kiosk-site": file.read_text()}
     files = files_at(tmp_path / "blobs", parts, {})
-    apply_artefacts(paths, "kiosk", files, lambda: units)
+    apply_whole(paths, "kiosk", files, lambda: units)
     found = Calibration.load(generation(site).directory / CALIBRATION)
     assert (found.read, found.unread) == (kept.read, kept.unread)
     assert found.made_from.split("/")[1] != kept.made_from.split("/")[1], "it says for which documents it is used"
@@ -153,12 +183,14 @@ def test_a_confidence_that_no_pack_brings_is_fitted_once_documents_answer_its_qu
     index.delete(held)
     index.close()
     parts = {**PARTS, "calibration/calibration": questions()}
-    apply_artefacts(paths, "kiosk", files_at(tmp_path / "blobs", parts, {}), lambda: units)
+    files = files_at(tmp_path / "blobs", parts, {})
+    apply_whole(paths, "kiosk", files, lambda: units)
     assert Calibration.load(generation(site).directory / CALIBRATION).read == SHIPPED.read
     index = HybridIndex.open(paths.index("kiosk"), units.embedder)
     index.upsert(BRANCH)
     index.close()
-    remake_active(paths, "kiosk", lambda: units)
+    assert has_to_remake(paths, "kiosk")
+    apply_whole(paths, "kiosk", files, lambda: units)
     assert Calibration.load(generation(site).directory / CALIBRATION).read != SHIPPED.read
 
 
