@@ -53,6 +53,13 @@ def is_signed(public, signature, data):
     return True
 
 
+def is_trusted(public, trusted):
+    """Whether a key was named, itself or by its id, which is computed: what the file calls it says nothing."""
+    described = {"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"}
+    key_id = sha256(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).hex()
+    return public in trusted or key_id in trusted
+
+
 def read_note(note, keys):
     """Origin, size and root of a signed checkpoint (C2SP), and the owners whose keys signed it."""
     text, _, below = note.rpartition("\n\n")
@@ -98,7 +105,7 @@ class Export:
         self.header = line
 
     def read_key(self, line):
-        if line["public"] in self._trusted or line["key_id"] in self._trusted:
+        if is_trusted(line["public"], self._trusted):
             self._keys.append((line["owner"], bytes.fromhex(line["public"])))
 
     def read_head(self, line):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
 
 from tests.support.message_parts import RECEIPT
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditEntry
@@ -27,7 +28,11 @@ class LogKey:
         self.private = Ed25519PrivateKey.from_private_bytes(sha256(f"{owner} {seed}".encode()).digest())
         public = self.private.public_key().public_bytes_raw()
         self.known = TrustedKey(
-            key_id=sha256(public).hexdigest(), role="author", owner=owner, public=public, created_at_ms=1
+            key_id=CryptoSigner(self.private).public_key.keyid,
+            role="author",
+            owner=owner,
+            public=public,
+            created_at_ms=1,
         )
 
     def sign_head(self, log: AuditLog) -> SignedNote:
