@@ -56,7 +56,8 @@ def run_command(options: CommandOptions, file: Path, site: str, patience_s: floa
     follower = None
     if settings.applications_file and settings.site != HUB:  # nobody asks at the hub
         follower = ApplicationsFollower(kept, Path(settings.applications_file), faults / "applications")
-    return run_until_stopped(keep_up(kept, ServerGuard(kept, faults / "nats-server", patience_s), follower))
+    code = run_until_stopped(keep_up(kept, ServerGuard(kept, faults / "nats-server", patience_s), follower))
+    return 0 if code == 128 + signal.SIGTERM else code  # or systemd takes every stop of its unit for a failure
 
 
 async def keep_up(kept: KeptServer, guard: ServerGuard, follower: ApplicationsFollower | None) -> int:

@@ -118,7 +118,7 @@ async def test_a_server_that_is_frozen_under_systemd_is_started_again_with_what_
         await until(lambda: systemd.listen().count("WATCHDOG=1") > beats, 2 * WATCHDOG_S)
         [again] = children(process.pid)
         process.terminate()
-        assert await asyncio.to_thread(process.wait, 60) == 128 + signal.SIGTERM
+        assert await asyncio.to_thread(process.wait, 60) == 0, "a stop in order is no failure"
         assert systemd.listen()[-1] == "STOPPING=1"
         await until(lambda: not Path(f"/proc/{again}").exists(), 1.0)
 
