@@ -82,7 +82,7 @@ def endpoints_of(out: Path, operators: Mapping[str, Credential], hosts: list[str
     endpoints = {
         domain: NatsSettings(
             url=f"tls://{client_host(domain)}:{CLIENT_PORT}",
-            nkey_seed_file=str(client.seed_file),
+            nkey_seed_file=str(client.seed_file.absolute()),
             tls_authority=str((out / domain / "ca.pem").absolute()),
         )
         for domain, client in operators.items()

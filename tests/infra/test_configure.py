@@ -208,6 +208,14 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
         assert Path(server.nkey_seed_file) == tmp_path / site / "operator.nk"
 
 
+def test_a_fleet_that_was_written_by_a_relative_path_is_found_from_everywhere(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", "configured", "--state", "state"]
+    subprocess.run([*command, "site1"], check=True, timeout=30, cwd=tmp_path)
+
+    server = find_server(Settings(site="site1", state_dir=str(tmp_path / "configured")))
+    assert Path(server.nkey_seed_file) == tmp_path / "configured" / "site1" / "operator.nk"
+
+
 def test_a_hub_of_three_hosts_has_a_configuration_for_each_and_sites_know_all_of_them(tmp_path: Path) -> None:
     hosts = ["hub-a.example", "hub-b.example", "hub-c.example"]
     configure(tmp_path, "--hub", ",".join(hosts))
