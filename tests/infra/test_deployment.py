@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.servers.kept_server import START_WITHIN_S, KeptServer
 from tidegate.services.cli import COMMANDS, cli
+from tidegate.services.fleet.models import BUILDERS
 from tidegate.services.fleet.roles import SYNC
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.settings import Settings
@@ -203,6 +204,18 @@ def copied(text: str) -> list[str]:
     """The sources of every COPY from the source tree."""
     lines = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
     return [source for line in lines for source in line]
+
+
+@pytest.mark.parametrize("file", [*(f"infra/containers/{name}" for name in CONTAINERFILES), "docs/deployment.md"])
+def test_every_model_is_built_wherever_a_domain_is_set_up(file: str) -> None:
+    """What lacks one starts all the same: a hub without `ner` looks for no names, and says so once in its log."""
+    built = re.findall(r"-m (tidegate\.infra\.models\.export\.\w+) --out (?:/opt/tidegate)?/models/(\w+)", read(file))
+
+    assert {name: module for module, name in built} == BUILDERS
+
+
+def read(file: str) -> str:
+    return (ROOT / file).read_text()
 
 
 @pytest.mark.parametrize("name", CONTAINERFILES)
