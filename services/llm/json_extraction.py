@@ -51,6 +51,7 @@ def fill_schema(
     """
     try:
         schema = Schema(schema_text)
+        schema.check_work(text[:MOST_CHARS])
     except UnsupportedSchemaError:
         return extract(text, schema_text, language, reader)
     text, language = text[:MOST_CHARS], language_of(text, language)

@@ -59,6 +59,7 @@ def extract(text: str, schema_text: str, language: str = "", reader: FieldReader
     """
     try:
         schema = Schema(schema_text)
+        schema.check_work(text[:MOST_CHARS])
     except UnsupportedSchemaError as error:
         return Answer(text="", format="json", checks=(Check(f"schema_{error.code}", False, 0.0),))
     filled = fill_fields(schema, text[:MOST_CHARS], language_of(text, language), reader)

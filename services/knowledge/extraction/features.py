@@ -32,6 +32,8 @@ _IS = join_patterns(lambda words: words.copulas)
 _LEAD = re.compile(rf"(?<=[\s:])(?:{any_of('addresses')}|{any_of('number_signs')})\.?\s?$", re.IGNORECASE)
 _OWN = 0.9
 _COLUMN = re.compile(r"[^\s]*[ \t]{2,}[-−€£$]?\d")
+_BEFORE, _BEHIND = 13, 8
+"""Words before a candidate, and behind it, that may speak of it."""
 _LEFT_DECAY, _RIGHT_DECAY, _BREAK, _FAR = 0.88, 0.75, 0.6, 0.3
 _SHAPES = listed(
     "label_value name titled titled_name name_part code labelled quoted span numeral word duration clock clock_dot "
@@ -45,6 +47,28 @@ _WORDED = frozenset(listed("label_value name titled titled_name name_part code l
 _CROSSED = listed("last first corrected position followed renewed range_start range_end most least")
 
 
+class _RivalFields:
+    """The fields that the same kind of value would do for, their words in one array: one by one each of them would cost
+    as much for a candidate as all of its other features."""
+
+    def __init__(self, rivals: list[FieldQuery], view: TextView) -> None:
+        matched = [(match_words(each, view), np.array([term.weight for term in each.terms])) for each in rivals]
+        named = [each for each in matched if each[1].sum() and each[0].any()]
+        self._matches = np.concatenate([matches for matches, _ in named]) if named else np.zeros((0, 0))
+        self._weights = np.concatenate([weights for _, weights in named]) if named else np.zeros(0)
+        self._begins = np.cumsum([0, *(len(weights) for _, weights in named)])[:-1]
+        self._totals = np.array([weights.sum() for _, weights in named])
+
+    def best_near(self, window: npt.NDArray[np.float64], first: int, last: int) -> float:
+        """How much of its terms the rival that is named best near the words `first` to `last` has there; see `cover`.
+        Words farther away count nothing in the window."""
+        near = slice(max(0, first - _BEFORE), last + _BEHIND)
+        if not len(self._totals) or not window[near].size:
+            return 0.0
+        weighed = (self._matches[:, near] * window[near]).max(axis=1) * self._weights
+        return float((np.add.reduceat(weighed, self._begins) / self._totals).max())
+
+
 class FieldFeatures:
     """The features of one field's candidates in one text."""
 
@@ -53,7 +77,10 @@ class FieldFeatures:
         self._asked, self._view = asked, view
         self._matches = match_words(asked, view)
         self._weights = np.array([term.weight for term in asked.terms])
-        self._rivals = [(match_words(each, view), np.array([term.weight for term in each.terms])) for each in rivals]
+        self._rivals = _RivalFields(rivals, view)
+        self._clauses = np.array([word.clause for word in view.words])
+        self._lines = np.array([word.line for word in view.words])
+        self._starts = np.array([word.start for word in view.words])
         shared = {term.stem for rival in rivals for term in rival.terms}
         self._own = np.array([term.weight * (term.stem not in shared) for term in asked.terms])
 
@@ -72,10 +99,10 @@ class FieldFeatures:
         left, right, line, inside = self._windows(candidate, first, last, starts)
         covered = [cover(self._matches, self._weights, window) for window in (left, right, line, inside)]
         own = [cover(self._matches, self._own, window) for window in (left, right, inside)]
-        rival = max((cover(matches, weights, np.maximum(left, right)) for matches, weights in self._rivals), default=0)
+        rival = self._rivals.best_near(np.maximum(left, right), first, last)
         near = max(covered[0], covered[1])
         clause = view.clause_of(candidate.start)
-        whole = np.array([word.clause == clause for word in view.words], dtype=float)
+        whole = (self._clauses == clause).astype(float)
         in_clause = cover(self._matches, self._weights, whole)
         before = view.text[max(0, candidate.start - 3) : candidate.start]
         written = view.text[candidate.start : candidate.end]
@@ -104,11 +131,11 @@ class FieldFeatures:
     ) -> list[npt.NDArray[np.float64]]:
         """How near each word is, before, behind, on the same line before, inside."""
         view, count = self._view, len(self._view.words)
-        left, right, line, inside = (np.zeros(count) for _ in range(4))
+        left, right, inside = (np.zeros(count) for _ in range(3))
         inside[first:last] = 1.0
         clause, number = view.clause_of(candidate.start), view.line_of(candidate.start)
         breaks = view.breaks
-        for n in range(first - 1, max(-1, first - 14), -1):
+        for n in range(first - 1, max(-1, first - _BEFORE - 1), -1):
             word = view.words[n]
             if word.clause != clause:
                 if view.line_of(word.start) < number - 1 or word.clause < clause - 1:
@@ -120,7 +147,7 @@ class FieldFeatures:
                 sum(word.start < start < candidate.start for start in starts) if self._asked.family != "string" else 0
             )
             left[n] = _LEFT_DECAY ** (first - 1 - n) * _BREAK ** min(crossed, 3) * 0.75 ** min(between, 3)
-        for n in range(last, min(count, last + 8)):
+        for n in range(last, min(count, last + _BEHIND)):
             word = view.words[n]
             if word.clause != clause:
                 break
@@ -129,8 +156,7 @@ class FieldFeatures:
                 sum(candidate.end <= start < word.start for start in starts) if self._asked.family != "string" else 0
             )
             right[n] = _RIGHT_DECAY ** (n - last) * 0.5 ** min(crossed, 3) * 0.5 ** min(between, 3)
-        for n, word in enumerate(view.words):
-            line[n] = word.line == number and word.start < candidate.start
+        line = ((self._lines == number) & (self._starts < candidate.start)).astype(float)
         return [left, right, line, inside]
 
     def _is_exact_label(self, first: int, candidate: ValueCandidate) -> bool:

@@ -15,6 +15,11 @@ from tidegate.schemas.vault_token import VAULT_TOKEN
 
 MOST_DEPTH = 5
 MOST_PROPERTIES = 64
+MOST_FIELDS = 256
+"""Of a whole schema, with what its references unfold to: 64 properties that are each the object that has them would
+be 64 to the sixth, and make of 2 kB of schema more than any machine has memory for."""
+MOST_WORK = 250_000
+"""Fields times characters of the text that is to fill them: some 20 s of a core at the worst."""
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _OF_STRINGS = frozenset(("pattern", "minLength", "maxLength", "format", "enum", "const"))
 _TOKEN = {"type": "string", "pattern": f"^{VAULT_TOKEN.pattern}$"}
@@ -77,9 +82,17 @@ class Schema:
         }
         self._validator = _validator(_lenient(self.root))
         self._validators: dict[int, Any] = {}
+        self._fields = 0
         self.field = self._field("", "", self.root, is_required=True, depth=0)
         if not self.field.properties and self.field.items is None:
             raise UnsupportedSchemaError("no_properties", "the schema names no properties and no items to fill")
+
+    def check_work(self, text: str) -> None:
+        """Raises `UnsupportedSchemaError` where so many fields of so long a text would take a core for minutes."""
+        work = self._fields * len(text)
+        if work > MOST_WORK:
+            reason = f"{self._fields} fields of {len(text)} characters are {work}; at most {MOST_WORK} are read"
+            raise UnsupportedSchemaError("too_much", reason)
 
     def resolve(self, part: Any) -> tuple[dict[str, Any], bool]:
         """A sub-schema with its local `$ref`, `allOf` and lone `anyOf` merged in, and whether `null` is allowed."""
@@ -133,6 +146,11 @@ class Schema:
         return dict(found) if isinstance(found, dict) else {}
 
     def _field(self, name: str, path: str, raw: Any, *, is_required: bool, depth: int) -> Field:
+        self._fields += 1
+        if self._fields > MOST_FIELDS:
+            raise UnsupportedSchemaError(
+                "too_many_fields", f"it has more than {MOST_FIELDS} fields, references unfolded"
+            )
         part, is_nullable = self.resolve(raw)
         kind = _kind_of(part, path)
         named = part.get("properties") if kind == "object" and depth <= MOST_DEPTH else None
