@@ -130,6 +130,11 @@ REFUSALS: dict[str, RefusalTerms] = {
         "send `Sec-WebSocket-Key` and `Sec-WebSocket-Version: 13`",
     ),
     "not_http": RefusalTerms(400, "what was sent is not an HTTP request", "send an HTTP/1.1 request"),
+    "ambiguous_head": RefusalTerms(
+        400,
+        "the head of the request can be read in two ways",
+        "send each header once, a `Host`, and no transfer coding but `chunked`",
+    ),
     "headers_too_large": RefusalTerms(
         431, "the headers are larger than {limit} bytes", "send fewer or shorter headers"
     ),

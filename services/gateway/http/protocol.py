@@ -18,6 +18,7 @@ from wsproto.utilities import RemoteProtocolError
 from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.services.gateway.http.connections import ConnectionTable, Deadline, peer_of
 from tidegate.services.gateway.http.errors import error_body
+from tidegate.services.gateway.http.heads import is_ambiguous
 from tidegate.services.gateway.refusals import count_refusal
 from tidegate.services.gateway.settings import GatewayLimits
 
@@ -111,12 +112,16 @@ class JsonHttpProtocol(StallGuard, HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
+        if not self._is_in_head:
+            return  # a trailer: a proxy lets it through unread; merged it would count as a header (RFC 9110, 6.5.1)
         super().on_header(name, value)
         if len(self.headers) > self._limits.max_headers:
             self._fail("too_many_headers")
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        if is_ambiguous(self.headers, self.parser.get_http_version()):
+            self._fail("ambiguous_head")
         if len(self.pipeline) >= MAX_PIPELINED:
             self._fail("too_much_sent")
         if not self._table.begin_work(self.transport, self._peer):

@@ -62,6 +62,7 @@ def application(
         exception_handlers={404: no_such_path, 405: method_not_allowed},
         middleware=[Middleware(CorsMiddleware, policy=cors, routes=routes)],
     )
+    app.router.redirect_slashes = False  # behind a proxy it would send a client, and its key, on to http://
     app.router.default = partial(refuse_unknown, app.router.default)
     app.state.progress = site.progress
     return app
