@@ -20,6 +20,8 @@ from tidegate.services.access.settings import OidcSettings
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 REQUIRED = ("exp", "iss", "aud", "sub")
 MOST_CHARS = 8192
+LEAST_RSA_BITS = 2048
+"""RFC 7518, 3.3."""
 _SUBJECT = re.compile(r"[!-~]{1,255}")
 
 
@@ -95,13 +97,31 @@ class OidcTokens:
             found = self._path.stat()
             if (seen := (found.st_ino, found.st_mtime_ns)) == self._seen:
                 return
-            keys = jwt.PyJWKSet.from_json(self._path.read_text("utf-8")).keys
+            keys = _signing_keys(jwt.PyJWKSet.from_json(self._path.read_text("utf-8")))
         except (OSError, ValueError, jwt.PyJWTError) as error:
             if self._seen is not None:  # a file that is being replaced: what was read before holds
                 return
             raise OidcSettingsError(f"{self._path} is no key set: {error}") from error
-        self._keys = {str(key.key_id): key for key in keys if key.key_type != "oct"}
+        self._keys = keys
         self._seen = seen
+
+
+def _signing_keys(found: jwt.PyJWKSet) -> dict[str, Any]:
+    """The public keys that may sign, by id. Raises `ValueError` for a set by which somebody else could write tokens, or
+    of which nobody knows which key is meant."""
+    keys: dict[str, Any] = {}
+    for each in found.keys:
+        if each.key_type == "oct" or each.public_key_use not in (None, "sig"):
+            continue
+        name = str(each.key_id)
+        if name in keys:
+            raise ValueError(f"two keys are called {name[:64]!r}")
+        if hasattr(each.key, "private_bytes"):
+            raise ValueError(f"the key {name[:64]!r} is a private one: whoever reads the file could write tokens")
+        if each.key_type == "RSA" and each.key.key_size < LEAST_RSA_BITS:
+            raise ValueError(f"the key {name[:64]!r} has {each.key.key_size} bits; at least {LEAST_RSA_BITS} are taken")
+        keys[name] = each
+    return keys
 
 
 def _claim(claims: dict[str, Any], path: str) -> Any:

@@ -146,3 +146,30 @@ def test_keys_and_tokens_live_side_by_side(settings: OidcSettings, tmp_path: Pat
         keys_only.check(token())
     with pytest.raises(CredentialRefusedError, match="no credential"):
         both.check("")
+
+
+def as_key(key: Any, **fields: Any) -> dict[str, Any]:
+    """A key as a key set has it; a private one as such."""
+    return {**RSAAlgorithm.to_jwk(key, as_dict=True), "kid": "r1", **fields}
+
+
+SETS: dict[str, Any] = {
+    "two of one name": lambda: [as_key(RSA.public_key()), as_key(OTHER.public_key())],
+    "private": lambda: [as_key(RSA)],
+    "short": lambda: [as_key(rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key())],
+}
+
+
+@pytest.mark.parametrize("make", SETS.values(), ids=SETS.keys())
+def test_a_key_set_by_which_others_could_write_tokens_is_refused(settings: OidcSettings, make: Any) -> None:
+    opened, path = OidcTokens(settings), Path(settings.keys_file)
+    path.write_text(json.dumps({"keys": make()}))
+    assert opened.check(token()).asker == f"{ISSUER}#ada"  # what was read before holds
+    with pytest.raises(OidcSettingsError, match="r1"):
+        OidcTokens(settings)
+
+
+def test_a_key_that_is_there_to_encrypt_signs_nothing(settings: OidcSettings) -> None:
+    Path(settings.keys_file).write_text(json.dumps({"keys": [as_key(RSA.public_key(), use="enc")]}))
+    with pytest.raises(CredentialRefusedError):
+        OidcTokens(settings).check(token())
