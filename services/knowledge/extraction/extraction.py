@@ -27,7 +27,7 @@ from tidegate.services.languages.extraction_words import field_words, fold
 from tidegate.services.languages.words import LANGUAGES
 
 MISSING_AT_MOST = 0.3
-ANSWER_FROM = 0.72
+ANSWER_FROM = 0.7
 """The least confidence with which an object is answered: of 199 texts with schemas four are then answered with a wrong
 value, eight from 0.65 on; one right answer in ten is lost by it. (Of 160 that the reader of fields had not seen it was
 one from 0.65 on, when its states were quantised more coarsely.)"""
