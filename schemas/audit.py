@@ -156,3 +156,25 @@ class HeadReply(Message, frozen=True, kw_only=True, omit_defaults=True):
     heads: tuple[str, ...] = ()
     hub_head: str = ""
     hub_proof: tuple[bytes, ...] = ()
+
+
+class ProofKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A public key, in hexadecimal digits, that signed a head, and the domain that it is said to be of."""
+
+    owner: Name
+    public: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{END}")]
+
+
+class AnswerProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That one answer stands in the log of a domain: its entry as it was hashed, the path from there to the root (RFC
+    9162, in hexadecimal digits), and a signed head with that root.
+
+    `keys` vouch for nothing: who checks it has to know them.
+    """
+
+    format: Literal["tidegate-audit-proof"]
+    version: Literal[1]
+    entry: str
+    path: tuple[Digest, ...]
+    head: str
+    keys: tuple[ProofKey, ...]

@@ -1,10 +1,12 @@
-"""Checks a file of `tidegate audit export`, on its own: it needs Python 3.9, `cryptography`, and nothing of Tidegate.
+"""Checks a file of `tidegate audit export` or `tidegate audit prove`, on its own: it needs Python 3.9, `cryptography`,
+and nothing of Tidegate.
 
     python verify_export.py FILE --trust KEY [--trust KEY]
 
 KEY is the hexadecimal public key, or its id, of the site and of the hub, as its owner has told it: a key that only the
 file vouches for proves nothing. Exit code 0: all entries shown are in the log whose head these keys signed, unchanged
-and in this order, and the policies are those that the receipts name. 1: not, with the reason."""
+and in this order, and the policies are those that the receipts name; or the one answer is in it. 1: not, with the
+reason."""
 
 import argparse
 import base64
@@ -130,21 +132,71 @@ class Export:
         self._tree.add(1, sha256(b"\x00" + line["leaf"].encode()))
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Check a file of `tidegate audit export`.")
-    parser.add_argument("file")
-    parser.add_argument("--trust", action="append", required=True, help="A public key (hexadecimal), or its id.")
-    given = parser.parse_args()
-    export = Export(set(given.trust))
-    try:
-        with open(given.file, encoding="ascii") as file:
-            export.read(map(json.loads, file))
-    except (Fault, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
-        sys.exit(plain(f"NOT GOOD: {fault if isinstance(fault, Fault) else 'the file is damaged: ' + repr(fault)}"))
+def root_of(value, index, size, path):
+    """The root of a tree of `size` with this leaf, by the hashes beside the way there, the lowest first (RFC 9162)."""
+    if size == 1 and not path:
+        return value
+    if size == 1 or not path:
+        raise Fault("the path from the entry to the head is not as long as it must be")
+    split = 1 << (size - 1).bit_length() - 1
+    if index < split:
+        return sha256(b"\x01" + root_of(value, index, split, path[:-1]) + path[-1])
+    return sha256(b"\x01" + path[-1] + root_of(value, index - split, size - split, path[:-1]))
+
+
+def check_proof(proof, trusted):
+    """The entry of a file of `tidegate audit prove`, the size of the head, and who signed that."""
+    if (proof["format"], proof["version"]) != ("tidegate-audit-proof", 1):
+        raise Fault("this is no proof of an answer that this script knows")
+    keys = [(key["owner"], bytes.fromhex(key["public"])) for key in proof["keys"] if is_trusted(key["public"], trusted)]
+    entry = json.loads(proof["entry"])
+    origin, size, root, signers = read_note(proof["head"], keys)
+    if origin.split("@")[0] != "tidegate.audit/" + entry["domain"] or entry["domain"] not in signers:
+        raise Fault("no key that you trust signed this head of the log")
+    leaf = sha256(b"\x00" + proof["entry"].encode())
+    path = [bytes.fromhex(each) for each in proof["path"]]
+    if not 0 <= entry["counter"] < size or root_of(leaf, entry["counter"], size, path) != root:
+        raise Fault("the entry is not in the log with this head")
+    if entry["body"]["type"] != "answer":
+        raise Fault("the entry is of no answer")
+    return entry, size, signers
+
+
+def print_proof(entry, size, signers):
+    answer = entry["body"]
+    print(plain("good: the answer to {} is entry {counter} of {domain}".format(answer["rid"], **entry)))
+    print(plain(f"  {answer['outcome']}, sha256 of its text {answer['text_digest']}"))
+    print(plain(f"  head of {size} entries, signed by {', '.join(sorted(signers))}"))
+
+
+def print_export(export):
     print(plain("good: {} of {size} entries of {domain} for {tenant}".format(len(export.entries), **export.header)))
     for size, signers in export.heads:
         print(plain(f"  head of {size} entries, signed by {', '.join(sorted(signers))}"))
     print(f"  {len(export.policies)} policies have the digests by which receipts name them")
+
+
+def check(file, trusted):
+    """Print what the file proves. Raises `Fault`, and whatever reading a damaged file raises."""
+    first = file.readline()
+    if '"line"' not in first:
+        print_proof(*check_proof(json.loads(first + file.read()), trusted))
+        return
+    export = Export(trusted)
+    export.read(json.loads(line) for lines in ([first], file) for line in lines)
+    print_export(export)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Check a file of `tidegate audit export` or `audit prove`.")
+    parser.add_argument("file")
+    parser.add_argument("--trust", action="append", required=True, help="A public key (hexadecimal), or its id.")
+    given = parser.parse_args()
+    try:
+        with open(given.file, encoding="utf-8") as file:
+            check(file, set(given.trust))
+    except (Fault, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
+        sys.exit(plain(f"NOT GOOD: {fault if isinstance(fault, Fault) else 'the file is damaged: ' + repr(fault)}"))
 
 
 def plain(text):

@@ -22,6 +22,7 @@ from tidegate.services.cli.keys import check_owner
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.terminal import echo
+from tidegate.services.evidence.answer_proof import ProvenAnswer, check_proof, prove_answer, read_proof
 from tidegate.services.evidence.archive_check import ArchiveReport, check_archive
 from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
 from tidegate.services.evidence.entries import is_about, plain
@@ -35,6 +36,7 @@ from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.author_keys import known_author_keys
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.files import PRIVATE, replace_file
 
 KINDS: tuple[str, ...] = (*typing.get_args(typing.get_args(EntryKind)[0]), *typing.get_args(ActKind))
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -76,13 +78,20 @@ def audit_list(options: CommandOptions, kind: str | None, rid: str, limit: int) 
 @click.option(
     "--head", "heads", multiple=True, type=EXISTING, help="A head that somebody has kept: a file; repeatable."
 )
-def audit_verify(options: CommandOptions, heads: tuple[Path, ...]) -> int:
+@click.option("--proof", type=EXISTING, help="Check a file of `audit prove` in place of the log.")
+def audit_verify(options: CommandOptions, heads: tuple[Path, ...], proof: Path | None) -> int:
     """Read the whole log, and check it against its own tree, its signed heads, and the heads that others have kept.
 
     Those of every log on this machine, the hub's and other sites', and of every file that --head names. The exit code
     is 1 when anything was edited, deleted, cut off, reordered, forked or replaced; each fault names its entries.
+
+    With --proof check, by the keys that this machine knows, that one answer stands in the log of its domain.
     """
     settings = options.settings()
+    if proof is not None:
+        proven = check_proof(read_proof(proof.read_bytes()), known_author_keys(settings))
+        print_result(proven, describe_proven(proven), options.as_json)
+        return 0
     witnessed = {**known_heads(settings), **{str(file): _read_head(file) for file in heads}}
     expected = Expectation(domain=settings.site, keys=known_author_keys(settings), witnessed=witnessed)
     with show_progress() as progress, AuditReader.open(StatePaths(settings).audit) as reader:
@@ -170,6 +179,28 @@ def audit_export(options: CommandOptions, file: Path, rid: str) -> None:
     )
 
 
+@audit.command("prove")
+@click.argument("rid")
+@with_options("site", "tenant", "as_json")
+@click.option("--out", "-o", type=FILE, required=True, help="The file that the proof is written into.")
+def audit_prove(options: CommandOptions, rid: str, out: Path) -> None:
+    """Write a proof that the answer to the request RID stands in the log, for whoever was given that answer.
+
+    It has the receipt, without what was asked or quoted, and shows nothing of any other entry. `tidegate audit verify
+    --proof FILE` and `infra/audit/verify_export.py` check it.
+    """
+    settings = options.settings()
+    keys = tuple(key for key in known_author_keys(settings) if key.owner in (settings.site, HUB))
+    with AuditReader.open(StatePaths(settings).audit) as reader:
+        proof = prove_answer(reader, rid, options.tenant or settings.tenants[0], keys)
+    replace_file(out, msgspec.json.format(msgspec.json.encode(proof)) + b"\n", PRIVATE)
+    trust = [key.key_id for key in keys]
+    proven = check_proof(proof, keys)
+    trusting = " ".join(f"--trust {each}" for each in trust)
+    text = f"{out}: {describe_proven(proven)}\ncheck it with: python infra/audit/verify_export.py {out} {trusting}"
+    print_result({**msgspec.to_builtins(proven), "file": str(out), "trust": trust}, text, options.as_json)
+
+
 @audit.command("accept")
 @click.argument("domain")
 @with_options("site", "as_json")
@@ -213,6 +244,17 @@ def describe_report(report: LogReport, witnessed: dict[str, SignedNote]) -> str:
         *(plain(f"fault: {fault}") for fault in report.faults),
     ]
     return "\n".join([*lines, "good" if report.is_good else f"NOT GOOD: {len(report.faults)} faults"])
+
+
+def describe_proven(proven: ProvenAnswer) -> str:
+    """What a proof proves, for people."""
+    seen = [f"{domain} witnessed that at {format_time(at_s)}" for domain, at_s in proven.witnessed.items()]
+    lines = [
+        f"good: the answer to {proven.rid} of {proven.tenant} is entry {proven.counter} of the log of {proven.domain}",
+        f"{proven.outcome} at {format_time(proven.logged_at_ms / 1000)}; sha256 of its text {proven.text_digest}",
+        f"under a signed head of {proven.size} entries; {', '.join(seen) or 'nobody is known to have witnessed that'}",
+    ]
+    return plain_lines("\n".join(lines))
 
 
 def plain_lines(text: str) -> str:

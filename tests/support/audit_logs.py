@@ -39,6 +39,10 @@ class LogKey:
         """The log's head, signed with this key."""
         return sign_checkpoint(log.reader.head(), self.known.public, self.private.sign)
 
+    def sign_text(self, text: str) -> SignedNote:
+        """The text of any head, signed with this key."""
+        return sign_checkpoint(SignedNote(text, ()).checkpoint, self.known.public, self.private.sign)
+
     def cosign(self, note: SignedNote, at_s: int = 1_700_000_000) -> SignedNote:
         """The note as witnessed by this key's owner."""
         return cosign(note, origin_of(self.known.owner), self.known.public, self.private.sign, at_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,34 @@ def test_an_export_is_checked_by_the_script_that_it_names(command_line: CommandL
     checked = subprocess.run(script, capture_output=True, text=True, check=False, timeout=60)
     assert checked.returncode == 0, checked.stderr
     assert "signed by hub, site1" in checked.stdout
+
+
+def test_one_answer_is_proven_in_a_file_that_the_command_and_the_script_check(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "r1.proof"
+    made = command_line.json("audit", "prove", "r1", "-o", str(file))
+    assert (made["counter"], made["size"], list(made["witnessed"])) == (1, 3, ["hub"])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    checked = command_line.json("audit", "verify", "--proof", str(file))
+    assert checked == {key: made[key] for key in checked}
+    assert "r1 of kiosk is entry 1 of the log of site1" in command_line.run("audit", "verify", "--proof", str(file))
+    trust = [word for key in made["trust"] for word in ("--trust", key)]
+    script = [sys.executable, "-I", str(ROOT / "infra/audit/verify_export.py"), str(file), *trust]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "signed by hub, site1" in done.stdout
+    file.write_text(file.read_text().replace("answered", "withheld"))
+    assert "entry 1 is not in the log" in command_line.run("audit", "verify", "--proof", str(file), expected=1)
+    assert subprocess.run(script, capture_output=True, check=False, timeout=60).returncode == 1
+    file.write_text("nothing")
+    assert "no proof of an answer" in command_line.run("audit", "verify", "--proof", str(file), expected=1)
+
+
+def test_what_has_no_entry_is_not_proven(command_line: CommandLine, tmp_path: Path) -> None:
+    file = str(tmp_path / "x")
+    assert "no entry of an answer" in command_line.run("audit", "prove", "r4", "-o", file, expected=1), "the bank's"
+    assert not (tmp_path / "x").exists()
 
 
 def test_where_no_log_is_kept_the_error_says_how_one_is(command_line: CommandLine, state: Path) -> None:
