@@ -1,7 +1,7 @@
 """Files too large for one message: stored as chunks, each verified by its digest when it is read, at any offset.
 
 Promises that a transfer which was cut goes on at its next chunk, in either direction, and that no reader is given bytes
-that are not those which were put. Next: jetstream/objects.py and memory/objects.py, which keep the promises."""
+that are not those which were put. Next: jetstream/objects.py, which keeps the promises."""
 
 from __future__ import annotations
 

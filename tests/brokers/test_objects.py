@@ -1,4 +1,4 @@
-"""Every promise of an object store is asked of both: in memory, and on a server."""
+"""Every promise of an object store, on a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ from tests.support.broker_harness import SITE
 from tidegate.brokers.jetstream.api import connect, put_stream
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.objects import JetStreamObjectStore
-from tidegate.brokers.memory.objects import MemoryObjectStore
 from tidegate.brokers.objects import (
     BadObjectNameError,
     ObjectChangedError,
@@ -40,11 +38,6 @@ def content(size: int, seed: int = SEED) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def in_memory(_: Path) -> AsyncIterator[ObjectStore]:
-    yield MemoryObjectStore("index", chunk_bytes=CHUNK)
-
-
-@contextlib.asynccontextmanager
 async def on_a_server(directory: Path) -> AsyncIterator[ObjectStore]:
     settings = conf.plain(SITE)
     del settings["jetstream"]["sync_interval"]
@@ -55,10 +48,9 @@ async def on_a_server(directory: Path) -> AsyncIterator[ObjectStore]:
             yield JetStreamObjectStore(bus.link, bus.publisher, "index", chunk_bytes=CHUNK)
 
 
-@pytest.fixture(params=[in_memory, on_a_server], ids=["memory", "jetstream"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    opener: Callable[[Path], Any] = request.param
-    return lambda: opener(tmp_path / "server")
+@pytest.fixture
+def open_store(tmp_path: Path) -> OpenStore:
+    return lambda: on_a_server(tmp_path / "server")
 
 
 async def all_of(store: ObjectStore, info: ObjectInfo, first: int = 0) -> bytes:
