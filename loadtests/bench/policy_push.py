@@ -25,7 +25,7 @@ from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.topology.downlink import Downlink
-from tidegate.schemas import Collection, replace
+from tidegate.schemas import Collection, PublishArtefact, replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust, open_stores
@@ -123,7 +123,8 @@ class Pusher:
         await asyncio.to_thread(self.file.write_text, f"policy: {self.pushed}\n")
         self.in_force.clear()
         started_s = time.perf_counter()
-        await self.hub.publish_artefact(TENANT, "policy", "default", self.file)
+        asked = PublishArtefact(tenant=TENANT, kind="policy", name="default", path=str(self.file))
+        await self.hub.answer_publish(asked)
         async with asyncio.timeout(WITHIN_S):
             await self.in_force.wait()
         return (time.perf_counter() - started_s) * 1000

@@ -25,7 +25,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.transfers import TransferClass
 from tidegate.sync.shells.activation_hub import ActivationCoordinators, ActivationPorts
-from tidegate.sync.shells.artefact_publishing import ArtefactPublisher, PublishOptions
+from tidegate.sync.shells.artefact_publishing import ArtefactPublisher
 from tidegate.sync.shells.hub_repository import HubRepository
 from tidegate.sync.shells.lease_link import LeasePorts, LeaseServer, RecordedLeases
 from tidegate.sync.shells.lease_requests import refusing
@@ -91,12 +91,6 @@ class HubTrust:
     def snapshots(self, tenant: str) -> RepositorySnapshots:
         """Where snapshots of the tenant's collections are written; a `BlobWriter`."""
         return RepositorySnapshots(self.repository, tenant)
-
-    async def publish_artefact(
-        self, tenant: str, kind: str, name: str, path: Path, options: PublishOptions | None = None
-    ) -> ArtefactPublished:
-        """See `ArtefactPublisher.publish`."""
-        return await self._publisher.publish(tenant, kind, name, path, options)
 
     async def answer_publish(self, asked: PublishArtefact) -> ArtefactPublished:
         """What answers `replica.publish`. Raises as `ArtefactPublisher.publish` does."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from loadtests.bench.race_sites import linked_servers
 from loadtests.link.link import Link
 from tests.support.nats_fleet import STAGES, Linked, client_of, linked
@@ -17,7 +19,7 @@ from tests.support.trust_link import bus_of
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.topology.downlink import Downlink
-from tidegate.schemas import Collection, replace
+from tidegate.schemas import ArtefactPublished, Collection, PublishArtefact, replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.provision import provision_fleet
@@ -25,9 +27,18 @@ from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
+from tidegate.sync.shells.artefact_publishing import PublishOptions
 
 TENANT = "kiosk"
 QUICK = SyncSettings(head_every_s=0.2, timestamp_every_s=5.0)
+
+
+async def publish_at(
+    hub: HubTrust, tenant: str, kind: str, name: str, path: Path, options: PublishOptions | None = None
+) -> ArtefactPublished:
+    """Publish a file at the hub, as the command does whose request its sync worker answers."""
+    terms = msgspec.structs.asdict(options or PublishOptions())
+    return await hub.answer_publish(PublishArtefact(tenant=tenant, kind=kind, name=name, path=str(path), **terms))
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command import tidegate
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, quick_settings, trust_fleet
+from tests.support.trust_fleet import TENANT, publish_at, quick_settings, trust_fleet
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli import main
@@ -206,7 +206,7 @@ async def test_a_running_site_is_attested_examined_and_revoked(tmp_path: Path) -
         assert all(check["hint"] for check in examined["checks"] if check["state"] != "ok")
         policy = tmp_path / "policy"
         policy.write_text("policy: strict\n")
-        await hub.publish_artefact(TENANT, "policy", "default", policy)
+        await publish_at(hub, TENANT, "policy", "default", policy)
 
         async def is_there() -> bool:
             return any(row.epoch for row in site.status())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
+from tests.support.trust_fleet import TENANT, TrustFleet, publish_at, trust_fleet
 from tidegate.schemas import RejectError
 from tidegate.services.fleet.trust_site import SiteTrust
 from tidegate.sync.shells.artefact_publishing import (
@@ -40,27 +40,27 @@ async def test_what_is_published_is_in_force_at_every_site_and_the_same_bytes_ar
         fleet.open_site("site1") as one,
         fleet.open_site("site2") as two,
     ):
-        first = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+        first = await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: strict\n"))
         assert (first.epoch, first.is_new) == (1, True)
         for site in (one, two):
             await has_epoch(site, 1)
-        again = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+        again = await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: strict\n"))
         assert (again.epoch, again.is_new) == (1, False)
-        await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: stricter\n"))
+        await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: stricter\n"))
         await has_epoch(one, 2)
         assert one.client.blobs.joinpath(one.status()[0].digest).read_text() == "policy: stricter\n"
         assert set(fleet.logs["site1"].activated) == {TENANT}
         assert one.faults() == two.faults() == hub.faults() == ()
         with pytest.raises(UnknownArtefactKindError):
-            await hub.publish_artefact(TENANT, "poetry", "default", write(fleet, "x"))
+            await publish_at(hub, TENANT, "poetry", "default", write(fleet, "x"))
         with pytest.raises(UnknownArtefactKindError):
-            await hub.publish_artefact(TENANT, "prompt", "p", write(fleet, "x"), PublishOptions(is_critical=True))
+            await publish_at(hub, TENANT, "prompt", "p", write(fleet, "x"), PublishOptions(is_critical=True))
 
 
 async def test_a_site_that_starts_later_or_again_has_it_too(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet:
         async with fleet.open_hub() as hub:
-            await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+            await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: strict\n"))
         async with fleet.open_site("site1") as site:
             await has_epoch(site, 1)
         fleet.all_.fleet.hub.stop()
@@ -77,7 +77,7 @@ async def test_a_site_that_starts_later_or_again_has_it_too(tmp_path: Path) -> N
 
 async def test_a_site_attests_itself_and_keeps_its_lease(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path, lease_lasts_s=10) as fleet, fleet.open_hub() as hub:
-        await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+        await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: strict\n"))
         async with fleet.open_site("site1") as site:
 
             async def is_leased() -> bool:
@@ -105,7 +105,7 @@ async def test_a_critical_policy_is_in_force_nowhere_before_all_sites_hold_it(tm
 
         await until(are_leased)
         critical = PublishOptions(is_critical=True)
-        done = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
+        done = await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
         assert done.epoch == 1
         for site in (one, two):
             await has_epoch(site, 1)
@@ -133,10 +133,10 @@ async def test_a_site_that_could_not_use_it_aborts_the_activation_and_all_go_on(
 
         await until(are_leased)
         critical = PublishOptions(is_critical=True)
-        await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
+        await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
         with pytest.raises(ActivationAbortedError):
-            await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "nonsense\n"), critical)
-        after = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 3\n"), critical)
+            await publish_at(hub, TENANT, "policy", "default", write(fleet, "nonsense\n"), critical)
+        after = await publish_at(hub, TENANT, "policy", "default", write(fleet, "policy: 3\n"), critical)
         assert after.epoch == 3
         for site in (one, two):
             await has_epoch(site, 3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, TrustFleet, linked_trust_fleet, trust_fleet
+from tests.support.trust_fleet import TENANT, TrustFleet, linked_trust_fleet, publish_at, trust_fleet
 from tests.support.trust_link import bus_of
 from tidegate.brokers.jetstream.publisher import Publisher
 from tidegate.brokers.process.tasks import end_tasks
@@ -155,7 +155,7 @@ async def test_a_coordinator_that_is_killed_at_any_step_goes_on_and_all_sites_ag
                 assert hub.coordinators.coordinator(TENANT, "default").in_force >= committed
                 committed = hub.coordinators.coordinator(TENANT, "default").in_force
                 killing.life = life = Mortal(steps)
-                asked = hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, steps), CRITICAL)
+                asked = publish_at(hub, TENANT, "policy", "default", policy_file(fleet, steps), CRITICAL)
                 ends = [asyncio.ensure_future(asked), asyncio.ensure_future(life.dead.wait())]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 is_over = not life.dead.is_set()
@@ -187,11 +187,11 @@ async def test_a_site_that_is_cut_off_keeps_the_old_policy_until_its_hard_budget
         fleet.open_site("site2", write_standing=standings.keep) as two,
     ):
         await are_leased(hub, "site1", "site2")
-        await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
+        await publish_at(hub, TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
 
         await hold(1, one, two)
         fleet.links["site2"].cut()
-        done = await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 2), CRITICAL)
+        done = await publish_at(hub, TENANT, "policy", "default", policy_file(fleet, 2), CRITICAL)
         assert done.epoch == 2  # once the lease of the other ran out
 
         async def is_evidence_only() -> bool:
@@ -220,13 +220,13 @@ async def test_a_site_that_holds_no_lease_and_never_votes_is_not_waited_for_and_
     tmp_path: Path,
 ) -> None:
     async with trust_fleet(tmp_path, ("site1", "site2")) as fleet, fleet.open_hub(activation_timeout_ms=700) as hub:
-        first = await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
+        first = await publish_at(hub, TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
         assert first.epoch == 1
         async with fleet.open_site("site1") as one:
             await are_leased(hub, "site1")
             one.feed._subjects.clear()  # it hears of nothing any more
             with pytest.raises(ActivationAbortedError):
-                await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 2), CRITICAL)
+                await publish_at(hub, TENANT, "policy", "default", policy_file(fleet, 2), CRITICAL)
             assert in_force(one) == 1
 
 
@@ -248,7 +248,7 @@ async def test_a_vote_is_its_site_s_own(tmp_path: Path) -> None:
 async def test_what_was_not_published_is_not_activated_whoever_says_that_it_was_decided(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
         await are_leased(hub, "site1")
-        await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
+        await publish_at(hub, TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
         artefact = site.client.generation().artefacts or {}
 
         async def is_first() -> bool:

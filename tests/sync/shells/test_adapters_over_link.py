@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, trust_fleet
+from tests.support.trust_fleet import TENANT, publish_at, trust_fleet
 from tidegate.services.fleet.trust_site import SiteTrust
 from tidegate.sync.shells.artefact_publishing import PublishOptions
 
@@ -26,8 +26,8 @@ async def test_an_adapter_waits_for_its_model_which_is_fetched_for_it(tmp_path: 
         file.write_bytes(file.name.encode() * 100)
     terms = PublishOptions(base_digests=(sha256(model.read_bytes()).hexdigest(),))
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
-        await hub.publish_artefact(TENANT, "model", "other", other)  # nobody needs it
-        await hub.publish_artefact(TENANT, "adapter", "branch", adapter, terms)
+        await publish_at(hub, TENANT, "model", "other", other)  # nobody needs it
+        await publish_at(hub, TENANT, "adapter", "branch", adapter, terms)
 
         async def is_refused() -> bool:
             return "none of them is in force" in site.artefacts.faults.get(ADAPTER, "")
@@ -35,7 +35,7 @@ async def test_an_adapter_waits_for_its_model_which_is_fetched_for_it(tmp_path: 
         await until(is_refused)
         assert in_force(site) == set()
         assert any("fits the models" in fault for fault in site.faults())
-        await hub.publish_artefact(TENANT, "model", "small", model)
+        await publish_at(hub, TENANT, "model", "small", model)
 
         async def is_whole() -> bool:
             return in_force(site) == {ADAPTER, MODEL} and not site.artefacts.faults

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, TrustFleet, linked_trust_fleet
+from tests.support.trust_fleet import TENANT, TrustFleet, linked_trust_fleet, publish_at
 from tidegate.schemas import TidegateError
 from tidegate.schemas.switch import Switch
 from tidegate.services.fleet.paths import StatePaths
@@ -30,7 +30,7 @@ def switch(*, is_on: bool, why: str = "drill", site: str = "") -> Switch:
 async def publish(fleet: TrustFleet, hub: HubTrust, wanted: Switch) -> int:
     file = Path(fleet.settings.state_dir) / "switch.json"
     file.write_bytes(msgspec.json.encode(wanted))
-    return (await hub.publish_artefact(wanted.tenant, "switch", wanted.name, file)).epoch
+    return (await publish_at(hub, wanted.tenant, "switch", wanted.name, file)).epoch
 
 
 async def is_on(fleet: TrustFleet, site: str) -> bool:
@@ -51,7 +51,7 @@ async def test_it_is_in_force_at_every_online_site_in_time_and_outlives_a_restar
         policy = tmp_path / "default.yaml"
         policy.write_text("policy_id: default\n")
         async with fleet.open_site("site1", activate=work_for_ever), fleet.open_site("site2"):
-            await hub.publish_artefact(TENANT, "policy", "default", policy)
+            await publish_at(hub, TENANT, "policy", "default", policy)
             await until(partial(has_started, fleet))
             began_s = time.monotonic()
             assert await publish(fleet, hub, switch(is_on=True)) == 1
@@ -79,8 +79,8 @@ async def test_what_is_no_switch_or_one_of_another_scope_is_not_published(tmp_pa
         for data, name in ((b"{}", "x"), (msgspec.json.encode(switch(is_on=False)), switch(is_on=True, site="a").name)):
             file.write_bytes(data)
             with pytest.raises(SwitchUnusableError):
-                await hub.publish_artefact(TENANT, "switch", name, file)
+                await publish_at(hub, TENANT, "switch", name, file)
         file.write_bytes(msgspec.json.encode(switch(is_on=True)))
         with pytest.raises(TidegateError, match="kiosk"):
-            await hub.publish_artefact("other", "switch", switch(is_on=True).name, file)
+            await publish_at(hub, "other", "switch", switch(is_on=True).name, file)
         assert hub.switches() == ()
