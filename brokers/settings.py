@@ -157,14 +157,6 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 )
 
 
-STREAMS_KEPT = tuple(
-    name
-    for name in RetentionSettings.__struct_fields__
-    if name.endswith("_s") and name not in ("archive_answers_after_s", "audit_s")
-)
-"""The ages that are those of streams."""
-
-
 class MetricsTlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By what metrics are encrypted, and who may read them: all three files, or none. Without them only this machine
     reads them."""

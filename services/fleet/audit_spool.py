@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,6 @@ from tidegate.schemas.message import decode, encode_json
 from tidegate.sync.trust.files import PRIVATE, replace_file
 
 SUFFIX = ".event.json"
-Report = Callable[[AuditEvent], None]
-"""Reports an event; it waits for the disk. Raises `OSError`."""
 
 
 class SpooledEvent(msgspec.Struct, frozen=True):

@@ -25,13 +25,9 @@ def keep_tokens(token: str) -> str:
     return token
 
 
-def screen_text(text: str, find: Find, hide: Hide, restore: Restore = keep_tokens) -> str:
-    """The whole text with `hide` of each finding and `restore` of each vault token; a token is never hidden."""
-    return _screened(text, (0, len(text)), find(text), hide, restore)
-
-
 def _screened(text: str, part: tuple[int, int], found: Sequence[Finding], hide: Hide, restore: Restore) -> str:
-    """As `screen_text`, of a part of a text in which this was found."""
+    """A part of a text in which this was found, with `hide` of each finding and `restore` of each vault token; a token
+    is never hidden."""
     start, end = part
     tokens = list(VAULT_TOKEN.finditer(text, start, end)) if "<" in text else []
     changes = [(token.start(), token.end(), restore(token.group())) for token in tokens]
@@ -50,7 +46,8 @@ def _screened(text: str, part: tuple[int, int], found: Sequence[Finding], hide: 
 
 
 class StreamScreen:
-    """Takes a text piece by piece; what `feed` and `finish` return, put together, is `screen_text` of the whole.
+    """Takes a text piece by piece; what `feed` and `finish` return, put together, is the whole with `hide` of
+    what is found in all of it and `restore` of each vault token; a token is never hidden.
 
     What is held back is a word, a number or what an introduction announces; beside it a stretch of what was released
     is kept for the rules to look back at. Of a word longer than `settled.LONGEST_RUN` characters, and a number in

@@ -10,7 +10,7 @@ Consensus on Transaction Commit, 2006. Next: staleness.py, for a site that hears
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -20,8 +20,6 @@ Phase = Literal["idle", "preparing", "committed", "aborted"]
 CoordinatorEventKind = Literal["propose", "vote", "tick", "recovered"]
 CoordinatorAction = Literal["store", "send-prepare", "send-decision", "ignore"]
 """In order: what is stored is durable before the next action is begun."""
-PHASES: tuple[Phase, ...] = get_args(Phase)
-COORDINATOR_EVENTS: tuple[CoordinatorEventKind, ...] = get_args(CoordinatorEventKind)
 
 
 class Coordinator(msgspec.Struct, frozen=True, kw_only=True):

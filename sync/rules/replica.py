@@ -49,9 +49,7 @@ ReplicaAction = Literal[
 `compare`: begin the dialogue of merkle.py. `plan`: ask plan.py anew. `hold`: stop reading the log. `discard`: what was
 held is gone."""
 Fence = Literal["origin-rolled-back", "counter-went-back"]
-STATES: tuple[ReplicaState, ...] = get_args(ReplicaState)
 EVENTS: tuple[ReplicaEventKind, ...] = get_args(ReplicaEventKind)
-ACTIONS: tuple[ReplicaAction, ...] = get_args(ReplicaAction)
 NEEDS_LEASE = frozenset({"fetch-snapshot", "fetch-tail", "compare", "install", "apply"})
 LIFTED_BY: dict[ReplicaEventKind, Fence] = {
     "epoch-begun": "origin-rolled-back",

@@ -42,7 +42,6 @@ def test_no_order_of_events_goes_beyond_a_bound_or_forgets_a_connection(steps: l
             working.discard(number)
             table.forget(number)
         assert len(silent) <= LIMITS.max_silent_connections
-        assert {number for number in range(15) if table.is_silent(number)} == silent
         assert len(table) == len(silent) + len(working)
 
 
@@ -66,4 +65,4 @@ def test_the_address_with_most_silent_connections_makes_room_and_the_longest_sil
     for name in ("other", "crowd1", "crowd2", "crowd3", "crowd4", "late"):
         table.fall_silent(name, name.rstrip("1234"), partial(closed.append, name))
     assert closed == ["crowd1"]
-    assert table.is_silent("other")
+    assert len(table) == LIMITS.max_silent_connections, "the others stay"

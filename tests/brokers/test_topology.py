@@ -26,7 +26,7 @@ from tidegate.brokers.jetstream.declare import (
     read_topology,
 )
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import STREAMS_KEPT, RetentionSettings
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.stage import Retry, Stage
 from tidegate.brokers.topology.plan import Topology, hub_topology, plan, site_topology
 from tidegate.brokers.topology.streams import DOWN, OBJECTS, SECOND_NS, filters_of, stage_consumers, stream_in_memory
@@ -207,6 +207,12 @@ async def test_a_limit_that_deletes_is_not_tightened_and_nothing_else_is_done(nc
 
 
 HOUR = 3600
+STREAMS_KEPT = tuple(
+    name
+    for name in RetentionSettings.__struct_fields__
+    if name.endswith("_s") and name not in ("archive_answers_after_s", "audit_s")
+)
+"""The ages that are those of streams."""
 
 
 @pytest.mark.parametrize("name", STREAMS_KEPT)

@@ -62,10 +62,6 @@ class ConnectionTable:
     def __len__(self) -> int:
         return len(self._silent) + len(self._working)
 
-    def is_silent(self, connection: Hashable) -> bool:
-        """Whether it is known, and waits for a head."""
-        return connection in self._silent
-
     def fall_silent(self, connection: Hashable, peer: str, close: Callable[[], None]) -> None:
         """It is new, or its request is over. Where there are too many of these, `close` of another one is called: of
         the address with most silent connections, the one that is silent longest."""

@@ -19,8 +19,7 @@ ENCODED = re.compile(
     r"(?:%[0-9A-Fa-f]{2}){1,400}|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}"
 )
 BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,8192}={0,2}(?![A-Za-z0-9+/_=-])")
-LEAST_BASE64 = 12
-"""Characters: nine bytes, the shortest e-mail address or number that is worth finding."""
+"""From 12 characters on: nine bytes, the shortest e-mail address or number that is worth finding."""
 TO_STANDARD = str.maketrans("-_", "+/")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 
 from tidegate.schemas import ActivationVote, ArtefactDescriptor, DecideActivation, StalenessBudget
 from tidegate.sync.rules.activation import (
-    COORDINATOR_EVENTS,
-    PHASES,
     Coordinator,
     CoordinatorEvent,
     CoordinatorEventKind,
@@ -195,7 +194,7 @@ def coordinator(phase: Phase) -> Coordinator:
     return Coordinator(phase=phase, artefact=artefact, deadline_ms=9, last_epoch=0 if phase == "idle" else 2)
 
 
-@pytest.mark.parametrize(("phase", "kind"), [*product(PHASES, COORDINATOR_EVENTS)])
+@pytest.mark.parametrize(("phase", "kind"), [*product(get_args(Phase), get_args(CoordinatorEventKind))])
 def test_every_event_has_an_answer_in_every_phase(phase: Phase, kind: CoordinatorEventKind) -> None:
     event = CoordinatorEvent(kind=kind, now_ms=1, leased=ALL, artefact=policy(2), vote=vote("site1", 2))
     expected = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,13 +12,12 @@ from hypothesis import strategies as st
 
 from tidegate.schemas import LogPosition
 from tidegate.sync.rules.replica import (
-    ACTIONS,
     EVENTS,
     LIFTED_BY,
     NEEDS_LEASE,
-    STATES,
     TABLE,
     Replica,
+    ReplicaAction,
     ReplicaEvent,
     ReplicaEventKind,
     ReplicaState,
@@ -30,9 +30,9 @@ WITH_POSITION = ("delta-next", "snapshot-verified")
 
 
 def test_every_state_has_a_cell_for_every_event() -> None:
-    assert set(TABLE) == set(product(STATES, EVENTS))
-    assert {cell.state for cell in TABLE.values()} == set(STATES)
-    assert {action for cell in TABLE.values() for action in cell.actions} == set(ACTIONS)
+    assert set(TABLE) == set(product(get_args(ReplicaState), EVENTS))
+    assert {cell.state for cell in TABLE.values()} == set(get_args(ReplicaState))
+    assert {action for cell in TABLE.values() for action in cell.actions} == set(get_args(ReplicaAction))
 
 
 def event(kind: ReplicaEventKind, epoch: int = 1, index: int = 1) -> ReplicaEvent:
