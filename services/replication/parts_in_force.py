@@ -11,6 +11,7 @@ import asyncio
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -92,11 +93,7 @@ class PartsInForce:
         await self._expect_documents(tenant)
         files = await asyncio.to_thread(self._files, tenant)
         is_answering = await asyncio.to_thread(self._in_force, tenant) is not None
-        spawning = multiprocessing.get_context("spawn")
-        initialise = partial(begin_making, NICENESS if is_answering else 0)
-        with ProcessPoolExecutor(1, spawning, initializer=initialise) as process:
-            step = partial(make_step, self._settings, tenant, files)
-            made = await asyncio.get_running_loop().run_in_executor(process, step)
+        made = await in_process(partial(make_step, self._settings, tenant, files), NICENESS if is_answering else 0)
         if not isinstance(made, MadeFolder):
             raise PartsRefusedError(*made)
         try:
@@ -160,6 +157,23 @@ def make_step(settings: Settings, tenant: str, files: ArtefactFiles) -> MadeOrRe
         return make_files(paths, tenant, OfferedParts.of_files(files).parts, partial(UnitReader.load, paths.models))
     except TidegateError as error:
         return error.reason, error.hint
+
+
+async def in_process(step: Callable[[], MadeOrRefused], niceness: int) -> MadeOrRefused:
+    """Do a step in a process of its own. Where nobody waits for it any more the process is killed: what it has written
+    is in a folder that the next one removes. Raises what the step raises, `BrokenProcessPool` where it was killed."""
+    loop = asyncio.get_running_loop()
+    spawning = multiprocessing.get_context("spawn")
+    process = ProcessPoolExecutor(1, spawning, initializer=partial(begin_making, niceness))
+    try:
+        pid = await loop.run_in_executor(process, os.getpid)
+        try:
+            return await loop.run_in_executor(process, step)
+        except asyncio.CancelledError:
+            os.kill(pid, signal.SIGKILL)  # a worker that is ending has not the seconds that this would take
+            raise
+    finally:
+        await asyncio.to_thread(process.shutdown)
 
 
 def begin_making(niceness: int) -> None:

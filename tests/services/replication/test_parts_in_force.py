@@ -77,14 +77,13 @@ async def stopped_maker() -> AsyncIterator[None]:
             if makers := multiprocessing.active_children():
                 break
             await asyncio.sleep(0.005)
-    for maker in makers:
-        assert maker.pid is not None
-        os.kill(maker.pid, signal.SIGSTOP)
+    [maker] = makers
+    assert maker.pid is not None
+    os.kill(maker.pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for maker in makers:
-            assert maker.pid is not None
+        if maker.is_alive():
             os.kill(maker.pid, signal.SIGCONT)
 
 
@@ -103,6 +102,27 @@ async def test_a_policy_comes_into_force_while_intents_are_learned(site: Offerin
     await making
     assert site.in_force() == (2, 2, ("opening", "despair")), "what was published meanwhile is not lost"
     assert await site.parts.apply("kiosk")
+
+
+async def test_a_worker_that_ends_does_not_wait_for_what_is_being_made(site: Offering) -> None:
+    site.offer(policy=1, intents=2)
+    assert not await site.parts.apply("kiosk")
+    making = asyncio.create_task(site.parts.make_all())
+    folder = StatePaths(site.settings).active("kiosk")
+    async with asyncio.timeout(60):
+        while True:
+            if any(folder.glob(".making-*")):
+                break
+            await asyncio.sleep(0.005)
+    async with stopped_maker():
+        making.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await making
+    assert not multiprocessing.active_children()
+    await site.parts.make_all()
+    assert site.in_force()[1] == 2
+    assert not list(folder.glob(".making-*"))
 
 
 async def test_a_policy_waits_for_no_documents_and_what_is_made_of_them_does(site: Offering) -> None:
