@@ -25,7 +25,6 @@ from tidegate.brokers.servers.credentials import (
 )
 from tidegate.brokers.servers.nats_server import POLL_S, Server
 from tidegate.brokers.servers.permissions import UserRole
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 
@@ -84,11 +83,6 @@ class Fleet:
     def operator_credential(self, domain: str) -> Credential:
         """The user of a domain who may do everything."""
         return load_credential(seed_file_of(self.state_dir, domain))
-
-    def nats_of(self, domain: str, role: str) -> NatsSettings:
-        """How a domain's user with this role connects, once its server was ready."""
-        server = self.hub if domain == HUB else self.sites[domain]
-        return NatsSettings(url=server.url, nkey_seed_file=str(seed_file_of(self.state_dir, domain, role)))
 
     async def start(self, sites: Sequence[str]) -> None:
         """Start the hub, then the sites, and return when every site is linked."""

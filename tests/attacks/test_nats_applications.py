@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from tests.support.gateway_site import NKEY, Site, asked, nats_site
 from tests.support.intruders import Intruder, intruder
-from tests.support.nats_fleet import Linked, count, linked, until
+from tests.support.nats_fleet import Linked, count, linked, nats_of, until
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.applications import INBOX
 from tidegate.brokers.servers.credentials import load_credential
@@ -62,7 +62,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     state = tmp_path_factory.mktemp("fleet")
     async with (
         linked(state, ["site1"]) as fleet,
-        intruder(fleet.fleet.nats_of("site1", "gateway"), inbox_of("site1")) as gateway,
+        intruder(nats_of(fleet.fleet, "site1", "gateway"), inbox_of("site1")) as gateway,
     ):
         heard: list[Msg] = []
 

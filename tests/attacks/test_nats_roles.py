@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from tests.support.intruders import intruder
 from tests.support.message_samples import SAMPLES
-from tests.support.nats_fleet import Linked, arrived, count, linked, until
+from tests.support.nats_fleet import Linked, arrived, count, linked, nats_of, until
 from tidegate.brokers.jetstream.api import read_fills
 from tidegate.brokers.jetstream.bus import JetStreamBus, may_answer_at
 from tidegate.brokers.memory.consumer import matches
@@ -66,10 +66,10 @@ async def test_nobody_comes_in_without_a_credential_of_this_domain(
     seeds = {
         "nothing": "",
         "an nkey of its own": str(load_credential(tmp_path / "mine.nk").seed_file),
-        "the nkey of another domain": fleet.fleet.nats_of(other, "operator").nkey_seed_file,
+        "the nkey of another domain": nats_of(fleet.fleet, other, "operator").nkey_seed_file,
         "a leaf's nkey": str(fleet.fleet.leaf_credential("site2" if domain == HUB else "site1").seed_file),
     }
-    login = NatsSettings(url=fleet.fleet.nats_of(domain, "operator").url, nkey_seed_file=seeds[shows])
+    login = NatsSettings(url=nats_of(fleet.fleet, domain, "operator").url, nkey_seed_file=seeds[shows])
     turned_away = r"(?i)authorization violation|authentication|nats: no servers|closed the connection"
     with pytest.raises(nats.errors.Error, match=turned_away):
         async with intruder(login, inbox_of(domain)):
@@ -90,7 +90,7 @@ async def test_what_a_role_does_not_make_is_refused_by_the_server(fleet: Linked,
     site = fleet.sites["site1"]
     before = [await count(site, stream) for stream in (ASKS, PIPE, ESCALATIONS, ANSWERS)]
     forged = [subject for fact, subject in FACTS.items() if fact not in MAKES[role.name]]
-    async with intruder(fleet.fleet.nats_of("site1", role.name), INBOXES) as attacker:
+    async with intruder(nats_of(fleet.fleet, "site1", role.name), INBOXES) as attacker:
         assert await attacker.not_refused(*forged) == []
     assert [await count(site, stream) for stream in (ASKS, PIPE, ESCALATIONS, ANSWERS)] == before
 
@@ -107,7 +107,7 @@ DESTRUCTION = [
 
 @pytest.mark.parametrize("role", roles_of("site1"), ids=lambda role: role.name)
 async def test_no_role_but_the_operator_purges_deletes_or_changes_what_is_stored(fleet: Linked, role: UserRole) -> None:
-    async with intruder(fleet.fleet.nats_of("site1", role.name), INBOXES) as attacker:
+    async with intruder(nats_of(fleet.fleet, "site1", role.name), INBOXES) as attacker:
         assert await attacker.not_refused(*DESTRUCTION) == []
 
 
@@ -135,7 +135,7 @@ NEEDS = [
 
 @pytest.mark.parametrize(("domain", "role", "subject"), NEEDS, ids=str)
 async def test_a_role_may_ask_for_what_its_worker_asks_for(fleet: Linked, domain: str, role: str, subject: str) -> None:
-    async with intruder(fleet.fleet.nats_of(domain, role), inbox_of(domain)) as worker:
+    async with intruder(nats_of(fleet.fleet, domain, role), inbox_of(domain)) as worker:
         await worker.client.publish(subject, b"{}")
         await worker.client.publish("nobody.may", b"")  # refused, so that a refusal of the other has come before it
         [refused] = await worker.refusals(1)
@@ -147,19 +147,19 @@ async def test_the_sync_worker_may_archive_answers_and_those_who_look_may_see_ho
 ) -> None:
     before = await count(fleet.sites["site1"], ANSWERS)
     await fleet.sites["site1"].jetstream().publish("answers.kiosk.old", b"an answer")
-    async with JetStreamBus.open(fleet.fleet.nats_of("site1", "sync"), "site1") as bus:
+    async with JetStreamBus.open(nats_of(fleet.fleet, "site1", "sync"), "site1") as bus:
         in_a_month_s = time.time() + 31 * 86_400
         archiver = AnswerArchiver(Settings(state_dir=str(tmp_path)), bus, lambda: in_a_month_s)
         assert await archiver.work() == before + 1
     assert await count(fleet.sites["site1"], ANSWERS) == 0
     for domain, role in (("site1", "gateway"), (HUB, "cloud-verifier")):
-        async with JetStreamBus.open(fleet.fleet.nats_of(domain, role), domain) as bus:
+        async with JetStreamBus.open(nats_of(fleet.fleet, domain, role), domain) as bus:
             assert ESCALATIONS in {each.stream for each in await read_fills(bus.link.client)}
 
 
 async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: Linked) -> None:
     await fleet.sites["site1"].jetstream().publish("answers.kiosk.seen", b"an answer")
-    async with intruder(fleet.fleet.nats_of("site1", "auditor"), INBOXES) as auditor:
+    async with intruder(nats_of(fleet.fleet, "site1", "auditor"), INBOXES) as auditor:
         read = await auditor.client.request("$JS.API.DIRECT.GET.ANSWERS.answers.kiosk.seen", timeout=5.0)
         assert read.data == b"an answer"
         for subject in ("pipe.>", "live.answers.>", "asks.>", "ask", ">"):
@@ -169,8 +169,8 @@ async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: L
 
 
 async def test_nobody_listens_to_the_inbox_of_another(fleet: Linked) -> None:
-    gateway = own_inbox(inbox_of("site1"), fleet.fleet.nats_of("site1", "gateway").nkey_seed_file)
-    async with intruder(fleet.fleet.nats_of("site1", "policy"), INBOXES) as attacker:
+    gateway = own_inbox(inbox_of("site1"), nats_of(fleet.fleet, "site1", "gateway").nkey_seed_file)
+    async with intruder(nats_of(fleet.fleet, "site1", "policy"), INBOXES) as attacker:
         for subject in (f"{gateway}.>", f"{inbox_of('site1')}.>", "_INBOX.>"):
             await attacker.client.subscribe(subject)
         assert len(await attacker.refusals(3)) == 3
@@ -180,7 +180,7 @@ async def test_a_fact_that_the_server_was_made_to_copy_is_buried_and_not_believe
     """A worker stores what it may, and asks for it with the subject of another's fact as its reply subject."""
     site, stage = fleet.sites["site1"], WORKERS["publisher"]
     before = await count(site, PIPE)
-    async with intruder(fleet.fleet.nats_of("site1", "fast-lane"), INBOXES) as attacker:
+    async with intruder(nats_of(fleet.fleet, "site1", "fast-lane"), INBOXES) as attacker:
         await attacker.client.publish("pipe.kiosk.verified.forged", encode(FORGED))
         await arrived(site, PIPE, before + 1)
         last = {"last_by_subj": "pipe.kiosk.verified.forged"}
@@ -194,7 +194,7 @@ async def test_a_fact_that_the_server_was_made_to_copy_is_buried_and_not_believe
         believed.append(message)
         return []
 
-    login = fleet.fleet.nats_of("site1", "publisher")
+    login = nats_of(fleet.fleet, "site1", "publisher")
     async with JetStreamBus.open(login, "site1") as bus, bus.subscribe(stage) as inbox:
         delivery = await inbox.next(wait_s=5.0)
         assert delivery is not None
@@ -224,7 +224,7 @@ def test_a_site_is_answered_at_its_own_inboxes(subject: str, reply: str, is_sent
 
 
 async def test_a_site_has_nothing_of_the_hub_s_sent_to_another_site(tmp_path: Path) -> None:
-    async with linked(tmp_path) as all_, JetStreamBus.open(all_.fleet.nats_of(HUB, "cloud-verifier"), HUB) as hub:
+    async with linked(tmp_path) as all_, JetStreamBus.open(nats_of(all_.fleet, HUB, "cloud-verifier"), HUB) as hub:
         asked: asyncio.Queue[bytes] = asyncio.Queue()
 
         async def answer(_: str, data: bytes) -> bytes:

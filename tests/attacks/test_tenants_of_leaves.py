@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tests.support.intruders import intruder
-from tests.support.nats_fleet import until
+from tests.support.nats_fleet import nats_of, until
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.nats_server import Server
@@ -94,7 +94,7 @@ async def test_what_up_starts_carries_a_tenant_s_questions_from_its_own_sites_on
     records.provision("site1", 1, "00" * 32, ("kiosk",))
     async with (
         open_servers(settings, ("site1", "site2")) as fleet,
-        intruder(fleet.nats_of(HUB, "cloud-verifier"), inbox_of(HUB)) as answering,
+        intruder(nats_of(fleet, HUB, "cloud-verifier"), inbox_of(HUB)) as answering,
         intruder(fleet.sites["site1"].nats, inbox_of("site1")) as narrow,
         intruder(fleet.sites["site2"].nats, inbox_of("site2")) as wide,
     ):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from tests.support.message_parts import RECEIPT, WHOSE
-from tests.support.nats_fleet import STAGES, until
+from tests.support.nats_fleet import STAGES, nats_of, until
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
@@ -47,7 +47,7 @@ class AuditWorld:
     @contextlib.asynccontextmanager
     async def worker(self, domain: str) -> AsyncIterator[AuditWorker]:
         """The audit worker of the domain."""
-        login = self.fleet.nats_of(domain, "audit")
+        login = nats_of(self.fleet, domain, "audit")
         async with (
             JetStreamBus.open(login, domain) as bus,
             open_audit_worker(self.settings(domain), bus) as worker,

@@ -14,8 +14,10 @@ from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.history import messages
+from tidegate.brokers.servers.credentials import seed_file_of
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.roles import roles_of
@@ -30,6 +32,12 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not await holds():  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.005)
+
+
+def nats_of(fleet: Fleet, domain: str, role: str) -> NatsSettings:
+    """How a domain's user with this role connects, once its server was ready."""
+    server = fleet.hub if domain == HUB else fleet.sites[domain]
+    return NatsSettings(url=server.url, nkey_seed_file=str(seed_file_of(fleet.state_dir, domain, role)))
 
 
 async def publish(nc: Client, subject: str, data: bytes = b"x") -> None:

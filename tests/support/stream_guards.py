@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from tests.support.escalation_site import fact
 from tests.support.hub_intakes import hub_intake
-from tests.support.nats_fleet import Linked, client_of
+from tests.support.nats_fleet import Linked, client_of, nats_of
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import messages
@@ -79,8 +79,8 @@ async def guarded(fleet: Linked) -> AsyncIterator[Guarded]:
     async with (
         JetStreamBus.open(servers.hub.nats, HUB) as hub,
         JetStreamBus.open(servers.sites[SITE].nats, SITE) as site,
-        JetStreamBus.open(servers.nats_of(HUB, "cloud-verifier"), HUB) as verifier,
-        JetStreamBus.open(servers.nats_of(SITE, "router"), SITE) as router,
+        JetStreamBus.open(nats_of(servers, HUB, "cloud-verifier"), HUB) as verifier,
+        JetStreamBus.open(nats_of(servers, SITE, "router"), SITE) as router,
     ):
         await verifier.respond_by_subject(ping("*"), PingServer(verifier, CloudState, hub_intake()).answer)
         yield Guarded(StreamGuard(router, SITE), hub, site)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tests.support.nats_fleet import STAGES
+from tests.support.nats_fleet import STAGES, nats_of
 from tests.support.open_grants import OpenGrants, open_follower
 from tests.support.sync_parts import RING, Keys, text
 from tidegate.brokers.base import UnreachableError
@@ -85,7 +85,7 @@ class SyncFleet:
         """Start the workers of domains, on what their disks hold."""
         for domain in domains:
             stack = self._closing[domain] = contextlib.AsyncExitStack()
-            login = self.servers.nats_of(domain, "sync")
+            login = nats_of(self.servers, domain, "sync")
             bus = await stack.enter_async_context(JetStreamBus.open(login, domain))
             directory = self.path / domain / "replicas"
             directory.mkdir(parents=True, exist_ok=True)

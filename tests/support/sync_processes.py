@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.nats_fleet import nats_of
 from tests.support.paths import MODELS
 from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
 from tidegate.brokers.process.ready import ready_file
@@ -68,7 +69,7 @@ class SyncProcesses:
 
     async def _spawn(self, domain: str) -> asyncio.subprocess.Process:
         settings = self.fleet.settings_of(domain)
-        login = self.fleet.all_.fleet.nats_of(domain, "sync")
+        login = nats_of(self.fleet.all_.fleet, domain, "sync")
         environment = {
             **QUICK,
             "TIDEGATE_NATS__URL": login.url,

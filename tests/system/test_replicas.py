@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from tests.support.command import domain, read_line, running_below, start_tidegate, status, until
+from tests.support.nats_fleet import nats_of
 from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import open_fleet
@@ -80,7 +81,7 @@ async def test_a_worker_of_several_processes_is_kept_up_and_ends_as_one(settings
     state = Path(settings.state_dir)
     async with open_fleet(state, ["site1"], roles_of) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
-        login = servers.nats_of("site1", "policy")
+        login = nats_of(servers, "site1", "policy")
         environ = {
             "TIDEGATE_MODELS_DIR": settings.models_dir,
             "TIDEGATE_NATS__URL": login.url,

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.command import until
-from tests.support.nats_fleet import linked
+from tests.support.nats_fleet import linked, nats_of
 from tests.support.paths import MODELS
 from tests.support.small_pack import pack_at
 from tidegate.brokers.process.ready import ready_file
@@ -161,7 +161,7 @@ async def test_a_worker_is_ready_when_the_first_pack_comes_and_at_once_where_the
     settings = settings_at(tmp_path)
     provision_fleet(settings, ["site1"])
     async with linked(tmp_path / "servers", ["site1"]) as fleet:
-        login = fleet.fleet.nats_of("site1", "policy")
+        login = nats_of(fleet.fleet, "site1", "policy")
         with running(settings, login) as worker:  # ended while it waits
             logged = worker.event()
             assert (logged["action"], logged["reason"]) == (

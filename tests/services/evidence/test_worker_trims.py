@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.audit_logs import fill
 from tests.support.audit_worlds import open_world
+from tests.support.nats_fleet import nats_of
 from tests.support.sync_parts import fast_directory
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.settings import RetentionSettings
@@ -40,7 +41,7 @@ async def test_a_log_is_trimmed_once_another_domain_has_witnessed_it(path: Path)
         async with contextlib.AsyncExitStack() as stack:
             workers = {}
             for domain in (HUB, "site1"):
-                bus = await stack.enter_async_context(JetStreamBus.open(world.fleet.nats_of(domain, "audit"), domain))
+                bus = await stack.enter_async_context(JetStreamBus.open(nats_of(world.fleet, domain, "audit"), domain))
                 settings = replace(world.settings(domain), retention=kept)
                 workers[domain] = await stack.enter_async_context(open_audit_worker(settings, bus))
             assert len(world.entries(HUB)) == 301, "no site knows its head yet"
@@ -65,7 +66,7 @@ async def test_a_site_without_a_hub_trims_what_it_has_signed_where_it_is_told_th
         audit = replace(world.settings("site1").audit, has_witness=has_witness)
         kept = RetentionSettings(audit_bytes=1)
         settings = replace(world.settings("site1"), retention=kept, audit=audit)
-        login = world.fleet.nats_of("site1", "audit")
+        login = nats_of(world.fleet, "site1", "audit")
         async with JetStreamBus.open(login, "site1") as bus, open_audit_worker(settings, bus) as worker:
             await worker.follow()
             await worker.trim()
