@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator
 
@@ -31,6 +33,7 @@ SHAPES = tuple(
         (".", r"\b[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}"),
         ("npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
         ("pypi-", r"\bpypi-[\w-]{50,250}"),
+        ("tgk_", r"\btgk_[0-9a-z]{12}_[\w-]{43}"),
         ("sk-", r"\bsk-[\w-]{16,200}"),
         ("hf_", r"\bhf_[A-Za-z0-9]{30,60}\b"),
         ("_v1_", r"\bdo[opr]_v1_[0-9a-f]{64}\b"),
@@ -48,7 +51,9 @@ SHAPES = tuple(
 """By the literal that each must hold: keys of AWS, Azure, GitHub, GitLab, Google, Slack, Stripe, SendGrid, Mailchimp,
 Twilio, Telegram, Discord, npm, PyPI, OpenAI and others, as their makers document them; passwords in links."""
 WORD = re.compile(rf"(?<![^\W_])({join_patterns(lambda words: words.personal.secrets)})(?![^\W_])", re.IGNORECASE)
-MARK = re.compile(r"\s{0,3}[:=]{1,2}\s{0,3}")
+MARK = re.compile(r"[\"']?\s{0,3}[:=]{1,2}\s{0,3}")
+"""Of JSON too, where the word stands in quotation marks."""
+BASIC = re.compile(r"(?<=\b[Bb]asic )[A-Za-z0-9+/]{8,500}={0,2}(?![A-Za-z0-9+/=])")
 COPULA = re.compile(
     rf"(?:\s{{1,3}}(?:{join_patterns(lambda words: words.personal.secret_links)})"
     r"\s{1,3}(?:\w{1,20}\s{1,3}){0,2})?"
@@ -60,6 +65,7 @@ SPACE = re.compile(
 )
 VALUE = re.compile(r"[\"'`\u201c\u201e]?(\S{3,200})")
 TRAILING = ".,;:)]}\"'`\u201d\u201c"
+QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u201e": "\u201c"}
 SHORT_CODES = frozenset(word for language in LANGUAGES for word in load_words(language).personal.short_codes)
 
 
@@ -69,10 +75,21 @@ def find_secrets(text: str) -> Iterator[PersonalSpan]:
         if literal in text:
             for found in shape.finditer(text):
                 yield PersonalSpan("SECRET", found.start(), found.end())
+    for found in BASIC.finditer(text) if "asic " in text else ():
+        if b":" in _decoded(found.group()):
+            yield PersonalSpan("SECRET", found.start(), found.end())
     for word in WORD.finditer(text):
         span = _secret_after(text, word)
         if span:
             yield span
+
+
+def _decoded(credentials: str) -> bytes:
+    """A name and a password as HTTP sends them (RFC 7617); nothing where it is no base64."""
+    try:
+        return base64.b64decode(credentials.rstrip("=") + "=" * (-len(credentials.rstrip("=")) % 4), validate=True)
+    except binascii.Error:
+        return b""
 
 
 def _secret_after(text: str, word: re.Match[str]) -> PersonalSpan | None:
@@ -83,10 +100,12 @@ def _secret_after(text: str, word: re.Match[str]) -> PersonalSpan | None:
     if value is None:
         return None
     start = value.start(1)
-    end = start + len(value[1].rstrip(TRAILING))
+    name, quote = word[1].lower(), text[value.start()]
+    is_quoted = quote in QUOTES
+    # In JSON the next field may be joined to the value.
+    written = value[1].partition(QUOTES[quote])[0] if is_quoted else value[1]
+    end = start + len(written.rstrip(TRAILING))
     candidate = text[start:end]
-    name = word[1].lower()
-    is_quoted = text[value.start()] in "\"'`\u201c\u201e"
     if name in SHORT_CODES or name.startswith("pin") or "code" in name:
         is_secret = candidate.isdecimal() and 3 <= len(candidate) <= 10
         is_secret = is_secret or (bool(mark) and any(letter.isdecimal() for letter in candidate))

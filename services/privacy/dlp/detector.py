@@ -43,7 +43,7 @@ from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.dlp.tenant_patterns import TenantPatterns
 
 NO_PATTERNS: Mapping[str, str] = MappingProxyType({})
-DEPTH = 2
+DEPTH = 3
 """How deep base64 in base64 is read."""
 
 

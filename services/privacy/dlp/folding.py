@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
 """Letters and marks that show nothing; format characters (bidirectional marks, joiners, tags) vanish too."""
-DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
+MINUS = "\u2212"
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-SEPARATORS = r"(?:[\s./\-|\u00b7_\\~]{2,8}|[\n\r\t|\u00b7_\\~])"
+SIGN = r"\n\r\t|\u00b7_\\~*\u2022\u2023\u2043\u2190-\u21ff\u25a0-\u25ff"
+"""What parts two groups by itself: ends of lines, bars and dots of tables, asterisks, bullets, arrows."""
+SEPARATORS = rf"(?:[\s./\-{SIGN}]{{2,8}}|[{SIGN}])"
 WIDE_GAP = re.compile(rf"[0-9A-Z]{SEPARATORS}(?=[0-9A-Z]|\(\d)")
 """Between two groups of one number: several separators, a line's end, the bar of a table. A single blank, dot, hyphen
 or slash stays as it is, for by it a date is told from a number."""
@@ -95,7 +97,7 @@ def squeeze(view: FoldedText) -> FoldedText:
 @lru_cache(maxsize=4096)
 def plain_form(character: str) -> str:
     """The characters that a pattern should see in place of this one; none for what does not show."""
-    if character in DASHES:
+    if character == MINUS or unicodedata.category(character) == "Pd":
         return "-"
     if character in "\u2019\u00b4":
         return "'"
@@ -103,7 +105,9 @@ def plain_form(character: str) -> str:
         return "\n" if character in "\u2028\u2029\x85" else " "
     if _is_invisible(character):
         return ""
-    digit = unicodedata.decimal(character, None)
+    if character == "\u3002":
+        return "."  # as between the labels of a domain (UTS 46)
+    digit = unicodedata.digit(character, None)  # of circled digits and those with a dot, too
     if digit is not None:
         return str(digit)
     form = unicodedata.normalize("NFKC", character)

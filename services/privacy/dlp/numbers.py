@@ -16,8 +16,11 @@ from tidegate.services.privacy.dlp.finding import PersonalSpan
 LOCAL_PART = 64
 EMAIL_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}", re.ASCII)
 EMAIL_DOMAIN_IDN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}")
-IBAN_START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})\d{2}")
+IBAN_START = re.compile(r"([A-Za-z]{2})\d{2}")
 IBAN_REST = re.compile(r"(?:[ ./-]?[A-Za-z0-9]){11,30}")
+IBAN_PROVEN = re.compile(r"(?:[ ./,:;-]?[A-Za-z0-9]){11,30}")
+"""With what a number is seldom written with: its check digits have to be right then."""
+SIGNS = re.compile(r"[ ./,:;-]")
 IBAN_WORD = re.compile(r"iban[\s:#.=]{0,3}(?:is|ist|est|es|number|nummer)?[\s:]{0,3}$", re.IGNORECASE)
 DIGITS = re.compile(r"\d(?:[ ./,-]?\d)*")
 IPV4 = re.compile(r"(?<![\d.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\.?\d)")
@@ -54,15 +57,19 @@ def _is_local(character: str) -> bool:
 def find_ibans(text: str) -> Iterator[PersonalSpan]:
     """ISO 13616, with or without spaces: country, length, structure and check digits fit; or the word IBAN precedes."""
     for start in IBAN_START.finditer(text):
-        rest = IBAN_REST.match(text, start.end())
-        if rest is None:
+        proven = IBAN_PROVEN.match(text, start.end())
+        if proven is None:
             continue
         end = _end_of(text, start.start(), _iban_length(start[1].upper()))
-        if end is not None and end > rest.end():
+        if end is not None and end > proven.end():
             end = None
-        if end is not None and IBAN(re.sub(r"[ ./-]", "", text[start.start() : end]), allow_invalid=True).is_valid:
+        if end is not None and IBAN(SIGNS.sub("", text[start.start() : end]), allow_invalid=True).is_valid:
             yield PersonalSpan("IBAN", start.start(), end)
-        elif IBAN_WORD.search(text, max(0, start.start() - 24), start.start()):
+            continue
+        rest = IBAN_REST.match(text, start.end())
+        end = end if rest and end and end <= rest.end() else None
+        is_inside = text[max(0, start.start() - 1) : start.start()].isalnum()
+        if rest and not is_inside and IBAN_WORD.search(text, max(0, start.start() - 24), start.start()):
             yield PersonalSpan("IBAN", start.start(), end or rest.end())
 
 
@@ -108,6 +115,12 @@ def find_cards(text: str) -> Iterator[PersonalSpan]:
                 if first >= taken and last in ends and _is_card(values, sums, first, last):
                     taken = last
                     yield PersonalSpan("CARD", offsets[first], offsets[last - 1] + 1)
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether digits of ASCII are a payment card number: its length, its issuer's prefix and its check digit."""
+    values = [int(digit) for digit in digits]
+    return _is_card(values, [_prefix_sums(values, parity) for parity in (0, 1)], 0, len(values))
 
 
 def _prefix_sums(values: list[int], parity: int) -> list[int]:

@@ -28,6 +28,10 @@ JWT = f"{token({'alg': 'HS256', 'typ': 'JWT'})}.{token({'sub': '1234567890', 'na
 PEM = "-----BEGIN {kind} KEY-----\n{body}\n-----END {kind} KEY-----"
 
 SECRETS: dict[str, tuple[str, str]] = {
+    "access key of ours": ("tgk_" + some(12, "abcdefghij0123456789") + "_" + some(43), "my key is {}"),
+    "password in JSON": ("hunter2" + some(6), '{{"user":"jo","password":"{}","note":"hello"}}'),
+    "quoted word in JSON": ("swordfish", '{{"password": "{}", "n": 1}}'),
+    "password of HTTP": ("am86aHVudGVyMmh1bnRlcjI=", "Authorization: Basic {}"),
     "aws key id": ("AKIA" + some(16, UPPER), "the key is {}"),
     "aws session key id": ("ASIA" + some(16, UPPER), "export AWS_ACCESS_KEY_ID={}"),
     "aws secret": (some(40), "aws_secret_access_key = {}"),
@@ -108,6 +112,7 @@ HARMLESS: tuple[str, ...] = (
     "The bearer bond was issued in 1999.",
     "Wi-Fi password: ask at the desk",
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
+    "Basic authentication and basic understanding are explained, Basic dGhpcyBpcyBub25l",
     "Version 10.2.14.3, build a1b2c3d",
     "the file is named token_counter.py and has 120 lines",
     "an access key opens the side door",

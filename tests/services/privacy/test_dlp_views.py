@@ -41,6 +41,12 @@ def test_a_card_is_found_whatever_stands_between_its_groups(frame: str, gaps: li
         ('name: Ada "Countess" Moor, please', "name: <NAME>, please"),
         ("call 020\n7946\n0958 now", "call <PHONE> now"),
         ("call +44  20 -- 7946 // 0958 now", "call <PHONE> now"),
+        ("**4111** **1111** **1111** **1111**", "**<CARD>**"),
+        ("card 4111\u20281111\u2e3a1111\u21921111", "card <CARD>"),
+        ("card \u2779\u2776".replace("\u2779\u2776", "\u2779" + "\u2776" * 15), "card <CARD>"),
+        ("Mail jo.brand@postbox\u3002example now", "Mail <EMAIL> now"),
+        ("IBAN GB29:NWBK:6016:1331:9268:19.", "IBAN <IBAN>."),
+        ("IBANGB29NWBK60161331926819", "IBAN<IBAN>"),
         ("call \u2460\u2461 or 415..555..2671", "call \u2460\u2461 or <PHONE>"),
     ],
 )
@@ -68,7 +74,32 @@ def url_blocks(text: str) -> str:
     return base64.urlsafe_b64encode(f"\u00ff\u00ff {text}".encode()).decode().rstrip("=")
 
 
-ENCODERS = (quote, percent, entities, escapes, blocks, url_blocks)
+def bare_entities(text: str) -> str:
+    return "".join(f"&#{ord(each):08}" for each in text)
+
+
+def braces(text: str) -> str:
+    return "".join(f"\\u{{{ord(each):x}}}" for each in text)
+
+
+def octal(text: str) -> str:
+    return "".join(f"\\{ord(each):03o}" for each in text)
+
+
+def base32(text: str) -> str:
+    return base64.b32encode(f"it is {text}".encode()).decode()
+
+
+def hexadecimal(text: str) -> str:
+    return f"it is {text}".encode().hex()
+
+
+def wide(text: str) -> str:
+    return base64.b64encode(f"it is {text}".encode("utf-16-le")).decode()
+
+
+ENCODERS: tuple[Callable[[str], str], ...] = (quote, percent, entities, escapes, blocks, url_blocks)
+ENCODERS += (bare_entities, braces, octal, base32, hexadecimal, wide)
 
 
 @pytest.mark.parametrize("encode", ENCODERS, ids=[each.__name__ for each in ENCODERS])
@@ -81,8 +112,8 @@ def test_encoded_values_are_found_whole(encode: Callable[[str], str], kind: str,
 
 
 def test_base64_in_base64_is_read_and_its_depth_is_bounded() -> None:
-    assert redacted(blocks(blocks(EMAIL))) == "<EMAIL>"
-    assert redacted(blocks(blocks(blocks(EMAIL)))) != "<EMAIL>"
+    assert redacted(blocks(blocks(blocks(EMAIL)))) == "<EMAIL>"
+    assert redacted(blocks(blocks(blocks(blocks(EMAIL))))) != "<EMAIL>"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +123,8 @@ def test_base64_in_base64_is_read_and_its_depth_is_bounded() -> None:
         "50% off, 100%, AT&T; a && b; &copy; 2026 &nbsp; R&D",
         "| year | 2019 | 2020 | 2021 | 2022 |\n| --- | --- | --- | --- | --- |\n| cost | 10 | 20 | 30 | 40 |",
         "See C:\\users\\x, \\x and \\u12, or 1\u20442 of it; the 2nd, 3\u00b2 and H\u2082O.",
+        "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b, x=40&y=20&z=3D, a = 20; MULTIPLICATIONSTABELLEN",
+        "5*1000*1000 and 3*4*5*6*7*8 = 20160; INV:DE12:2024, XDE12 3456",
         "Opening: 9.00 \u2013 17.30 / 10.00 \u2013 14.00\n12.05.2024 - 13.05.2024",
     ],
 )
