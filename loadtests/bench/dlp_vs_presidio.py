@@ -26,7 +26,7 @@ from loadtests.bench import dlp_score
 from loadtests.bench.dlp_score import KINDS, STRUCTURED, Marked, Spans
 from loadtests.bench.measure import Bar, Entry, Measurement, MeasurementError, Sampled, Target, interleaved
 from loadtests.bench.peer_environment import make_environment
-from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.detector import Detector, WholeTextDetector
 from tidegate.services.privacy.dlp.person_model import PersonModel
 
 ENVIRONMENT = Path(".venv-presidio")
@@ -132,7 +132,7 @@ def find_ours(detector: Detector, texts: Sequence[Marked]) -> tuple[list[float],
 
 def open_detector() -> Detector:
     """As a site reads questions by default, with the regions of all locales."""
-    return Detector(REGIONS, PersonModel.load(MODELS))
+    return WholeTextDetector(REGIONS, PersonModel.load(MODELS))
 
 
 async def speed_blocks(repeats: int) -> AsyncIterator[Measurement]:

@@ -11,19 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 import msgspec
 import phonenumbers
 import schwifty
 
 from tidegate.schemas import TidegateError
-from tidegate.services.languages import identity_words, person_cues
+from tidegate.services.languages import identity_words, person_cues, spelled_words
 from tidegate.services.languages.identity_words import load_identity_words
 from tidegate.services.languages.person_cues import load_person_cues
+from tidegate.services.languages.spelled_words import load_spelled_words
 from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.privacy.dlp.addresses import find_addresses
 from tidegate.services.privacy.dlp.context import find_birth_dates, find_numbers_in_context
 from tidegate.services.privacy.dlp.credentials import find_secrets
+from tidegate.services.privacy.dlp.disguised import find_split_cards, undisguise
 from tidegate.services.privacy.dlp.encoded import decode_blocks, decode_marks
 from tidegate.services.privacy.dlp.finding import KINDS, Finding, PersonalSpan, merge_spans
 from tidegate.services.privacy.dlp.folding import FoldedText, fold, squeeze
@@ -57,6 +60,8 @@ class Detector:
     """Deterministic, stateless, linear in the text. `version` changes with any rule, word, region, numbering plan or
     model."""
 
+    _reads_disguises: ClassVar[bool] = False
+
     def __init__(
         self,
         phone_regions: Sequence[str],
@@ -88,7 +93,9 @@ class Detector:
         rules += b"".join(msgspec.json.encode((words.months, words.personal)) for words in map(load_words, LANGUAGES))
         rules += b"".join(msgspec.json.encode(load_identity_words(each)) for each in identity_words.LANGUAGES)
         rules += b"".join(msgspec.json.encode(load_person_cues(each)) for each in person_cues.LANGUAGES)
+        rules += b"".join(msgspec.json.encode(load_spelled_words(each)) for each in spelled_words.LANGUAGES)
         rules += b"health" if finds_health else b""
+        rules += b"disguises" if self._reads_disguises else b""
         rules += msgspec.json.encode(sorted(patterns.items())) if patterns else b""
         data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}"
         data += f" {person_model.version}" if person_model else ""
@@ -106,7 +113,8 @@ class Detector:
         """
         until_s = time.monotonic() + self._budget_s
         folded = fold(text)
-        spans = merge_spans([*self._found_in(folded, DEPTH), *self._persons_in(folded, until_s)])
+        disguised = self._disguised_in(folded) if self._reads_disguises else ()
+        spans = merge_spans([*self._found_in(folded, DEPTH), *disguised, *self._persons_in(folded, until_s)])
         return [
             Finding(kind=each.kind, start=each.start, end=each.end, value=text[each.start : each.end]) for each in spans
         ]
@@ -122,6 +130,13 @@ class Detector:
                 if found:
                     kind = min((span.kind for span in found), key=KINDS.index)
                     yield _in_original(reading, PersonalSpan(kind, block.start, block.end))
+
+    def _disguised_in(self, view: FoldedText) -> Iterator[PersonalSpan]:
+        for reading in filter(None, (view, decode_marks(view))):
+            yield from (_in_original(reading, span) for span in find_split_cards(reading.text))
+            plain = undisguise(reading)
+            if plain is not None:
+                yield from self._found_in(plain, 1)
 
     def _by_words(self, text: str) -> Iterator[PersonalSpan]:
         digits = count_digits(text)
@@ -164,6 +179,13 @@ class Detector:
         for span in (*find_addresses(text), *model.find(text, until_s)):
             if text[span.start : span.end] not in self._published:
                 yield span
+
+
+class WholeTextDetector(Detector):
+    """Reads what is written in words, in markup and in fields of their own too. For texts of people that are there as a
+    whole, and not for streams: a view of half a text may be another one."""
+
+    _reads_disguises = True
 
 
 def count_digits(text: str) -> int:

@@ -27,7 +27,7 @@ from tidegate.services.packs.active import INTENT_HEAD, PUBLISHED, PackInForce
 from tidegate.services.packs.replies import FILE as REPLIES
 from tidegate.services.packs.replies import ReplyTexts
 from tidegate.services.planning.standing import NOTHING_IN_FORCE, degradations_of
-from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.detector import Detector, WholeTextDetector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.dlp.person_model import PersonModel, UnfinishedScreeningError
 from tidegate.services.privacy.dlp.published import PublishedText
@@ -184,12 +184,9 @@ class ScreeningLoader:
     def _detectors(self, prefilter: PrefilterSettings, published: PublishedText) -> tuple[Detector, Detector]:
         """One of rules alone, and that which reads questions; a site that was never prepared has published nothing."""
         rules_alone = Detector(prefilter.phone_regions, finds_health=prefilter.health_data, patterns=prefilter.patterns)
-        if not prefilter.name_model:
-            return rules_alone, rules_alone
-        persons = self._models.persons
-        return rules_alone, Detector(
+        return rules_alone, WholeTextDetector(
             prefilter.phone_regions,
-            persons,
+            self._models.persons if prefilter.name_model else None,
             published,
             finds_health=prefilter.health_data,
             patterns=prefilter.patterns,
