@@ -67,3 +67,25 @@ def test_messages_that_name_nobody_are_left_alone(detector: Detector, language: 
     texts = load(language)["harmless"]
     alarms = [(text, found) for text in texts if (found := detector.find(text))]
     assert len(alarms) <= MOST_ALARMS * len(texts), alarms
+
+
+@pytest.mark.parametrize(
+    ("frame", "name"),
+    [
+        ("Erben sind {}, sagt das Amtsgericht.", "Torben Quast"),
+        ("der auftrag kam von einem gewissen {}.", "eike brandstätter"),
+        ("Es geht um das Darlehen meines Bruders {}.", "Detlef"),
+    ],
+)
+def test_a_name_is_found_behind_what_is_said_of_heirs_and_relatives(detector: Detector, frame: str, name: str) -> None:
+    text = frame.format(name)
+    found = [(each.start, each.end) for each in detector.find(text)]
+    assert is_covered(text, "NAME", (text.index(name), text.index(name) + len(name)), found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Erben sind Ehegatten und Kinder.", "Einem gewissen Risiko unterliegen Aktien.", "Bürge ist, wer unterschreibt."],
+)
+def test_what_is_said_of_heirs_in_general_names_nobody(detector: Detector, text: str) -> None:
+    assert detector.find(text) == []
