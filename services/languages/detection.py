@@ -4,6 +4,7 @@ needed. Next: services/packs/documents.py."""
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
@@ -86,4 +87,6 @@ def _read_language_model() -> Any:
     model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     table = np.frombuffer(model.tk_nextmove, dtype=np.uint32).reshape(-1, LETTERS)
     model.tk_nextmove = NextStates(table, model.tk_row[0])
+    # lists of 100 000 numbers are 6 MB, and no quicker to read
+    model._rowbase, model.tk_output = array("I", model._rowbase), array("i", model.tk_output)
     return model

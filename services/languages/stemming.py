@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 
-import snowballstemmer
-
 from tidegate.services.languages.stop_words import load_stop_words
 
 STEMMED_HERE = {"pl": "polish"}
@@ -18,6 +16,8 @@ def stem_text(text: str, language: str) -> str:
     engine knows the language itself."""
     if language not in STEMMED_HERE:
         return text
+    import snowballstemmer  # its stemmers of all languages are 3 MB, for those who read Polish
+
     stop_words = frozenset(load_stop_words(language))
     words = [word for word in _WORD.findall(text.lower()) if word not in stop_words]
     stemmer = snowballstemmer.stemmer(STEMMED_HERE[language])  # one for each call: it keeps the word that it works on

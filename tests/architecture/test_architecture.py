@@ -31,6 +31,8 @@ TOP = {
     "infra", "loadtests", "pyproject.toml", "schemas", "services", "sync", "tests",
 }  # fmt: skip
 ENGINES = ("onnxruntime", "tantivy", "hnswlib", "vllm", "cel_expr_python")
+LATE = ("jinja2", "py3langid", "snowballstemmer")
+"""Libraries of megabytes that many processes never use."""
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "shared"}
 UNIMPORTABLE = ("tidegate.infra.", "tidegate.services.llm.targets.vllm.")  # torch or vllm may not be installed
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 6
@@ -198,6 +200,14 @@ def identifiers(tree: ast.Module) -> Iterator[str]:
         for field in ("id", "attr", "arg", "name", "asname"):
             if isinstance(name := getattr(node, field, None), str):
                 yield name
+
+
+@pytest.mark.parametrize("library", LATE)
+def test_a_large_library_that_few_use_is_imported_by_who_uses_it(library: str) -> None:
+    product = trees(*PRODUCT).values()
+    assert any(name.split(".")[0] == library for tree in product for name in imported(tree))
+    at_once = [node for tree in product for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert library not in {name.split(".")[0] for node in at_once for name in imported(ast.Module([node], []))}
 
 
 def parameters_of_caches(tree: ast.Module) -> Iterator[str]:

@@ -11,10 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from tidegate.schemas import TidegateError
 
 TemplateMessage = Mapping[str, str]
@@ -35,6 +31,10 @@ class ChatTemplate:
 
     def __init__(self, source: str | None, special: Mapping[str, str]) -> None:
         """`special` are the names that templates use (`bos_token`, …). Raises `ChatTemplateError`."""
+        from jinja2 import TemplateError  # 2 MB, for those who run a model that has a template
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _format_now}
@@ -76,6 +76,8 @@ def _merge_system(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
 
 
 def _refuse(reason: str) -> str:
+    from jinja2 import TemplateError
+
     raise TemplateError(reason)
 
 
