@@ -29,6 +29,17 @@ AUTHORITY_LASTS = datetime.timedelta(days=3650)
 RENEWED_BEFORE_END = datetime.timedelta(days=60)
 SKEW = datetime.timedelta(hours=1)
 """How far behind the clock of a site may be that is shown a certificate which was just made."""
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -55,6 +66,8 @@ class CertificateAuthority:
             raise CertificateError(f"{directory} holds no authority that can be read: {error}") from error
         assert isinstance(key, ec.EllipticCurvePrivateKey)  # as it was made
         self._key = key
+        if not _has(self._certificate, x509.SubjectKeyIdentifier):  # of a version before, which strict clients refuse
+            self._certificate = self._certify(key)
 
     def issue(self, directory: Path, hosts: Sequence[str]) -> TlsFiles:
         """The files of a server that is found as any of `hosts`, and on its own machine; it may show them as a client,
@@ -79,28 +92,54 @@ class CertificateAuthority:
         except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             return False
         left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-        return found.public_key() == key.public_key() and set(names) <= set(named) and left > RENEWED_BEFORE_END
+        is_strict = _has(found, x509.AuthorityKeyIdentifier)  # else of a version before
+        return (
+            is_strict
+            and found.public_key() == key.public_key()
+            and set(names) <= set(named)
+            and left > RENEWED_BEFORE_END
+        )
 
     def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, names: Sequence[x509.GeneralName]) -> x509.Certificate:
         uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        made = _builder(name, self._certificate.subject, key.public_key(), LASTS)
+        made = _builder(name, self._certificate.subject, self._key, key.public_key(), LASTS)
         made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return made.add_extension(uses, critical=False).sign(self._key, hashes.SHA256())
 
     def _create(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
+        self._certify(key)
+        replace_file(self._key_file, _private_pem(key), PRIVATE)
+
+    def _certify(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        """Store the authority's own certificate. Whoever believed one before, of the same name and key, believes what
+        this one has signed."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tidegate")])
-        made = _builder("Tidegate", name, key.public_key(), AUTHORITY_LASTS)
+        made = _builder("Tidegate", name, key, key.public_key(), AUTHORITY_LASTS)
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        made = made.add_extension(SIGNS_CERTIFICATES, critical=True)
         certificate = made.sign(key, hashes.SHA256())
         replace_file(self.certificate_file, certificate.public_bytes(serialization.Encoding.PEM), PUBLIC)
-        replace_file(self._key_file, _private_pem(key), PRIVATE)
+        return certificate
+
+
+def _has(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> bool:
+    try:
+        certificate.extensions.get_extension_for_class(kind)
+    except x509.ExtensionNotFound:
+        return False
+    return True
 
 
 def _builder(
-    name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lasts: datetime.timedelta
+    name: str,
+    issuer: x509.Name,
+    signer: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
+    lasts: datetime.timedelta,
 ) -> x509.CertificateBuilder:
+    """With the identifiers of both keys (RFC 5280, 4.2.1.1 and 4.2.1.2): Python's clients ask for them from 3.13 on."""
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -110,6 +149,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
         .not_valid_after(now + lasts)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
 
 

@@ -7,10 +7,11 @@ import socket
 import ssl
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tidegate.brokers.servers.conf import TlsFiles
 from tidegate.services.fleet import certificates
@@ -49,6 +50,54 @@ def test_a_server_is_believed_under_each_of_its_names(tmp_path: Path, host: str)
     files = CertificateAuthority(tmp_path / "tls").issue(tmp_path / "site1", ["site1.example", "192.0.2.7"])
     with serving(files) as port:
         shake_hands(port, ssl.create_default_context(cafile=str(files.authority)), host)
+
+
+def strict(authority: Path) -> ssl.SSLContext:
+    """What Python's clients are by themselves from 3.13 on: they believe only what keeps to RFC 5280."""
+    context = ssl.create_default_context(cafile=str(authority))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def test_a_server_is_believed_by_clients_that_keep_to_the_rfc(tmp_path: Path) -> None:
+    files = CertificateAuthority(tmp_path / "tls").issue(tmp_path / "site1", ["site1.example"])
+    with serving(files) as port:
+        shake_hands(port, strict(files.authority), "site1.example")
+    itself = trust_only(str(files.certificate))
+    itself.verify_flags |= ssl.VERIFY_X509_STRICT
+    with serving(files) as port:
+        shake_hands(port, itself)
+
+
+def test_what_a_version_before_has_signed_is_made_anew_and_whoever_believed_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(
+            x509.CertificateBuilder, "add_extension", only_what_there_was(x509.CertificateBuilder.add_extension)
+        )
+        files = CertificateAuthority(tmp_path / "tls").issue(tmp_path / "site1", ["site1.example"])
+    believed_before = ssl.create_default_context(cafile=str(files.authority))
+    with serving(files) as port, pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(port, strict(files.authority), "site1.example")
+
+    CertificateAuthority(tmp_path / "tls").issue(tmp_path / "site1", ["site1.example"])
+
+    for context in (strict(files.authority), believed_before):
+        with serving(files) as port:
+            shake_hands(port, context, "site1.example")
+
+
+def only_what_there_was(add: Callable[..., x509.CertificateBuilder]) -> Callable[..., x509.CertificateBuilder]:
+    """Builds certificates as they were before they named keys and uses of keys."""
+    new = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier, x509.KeyUsage)
+
+    def add_known(
+        builder: x509.CertificateBuilder, extension: x509.ExtensionType, critical: bool
+    ) -> x509.CertificateBuilder:
+        return builder if isinstance(extension, new) else add(builder, extension, critical)
+
+    return add_known
 
 
 def test_neither_another_name_nor_another_authority_is_believed(tmp_path: Path) -> None:
