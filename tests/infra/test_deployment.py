@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from inspect import signature
 
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from tests.support.compose import compose, interpolate
+from tests.support.compose import COMPOSE, compose, interpolate
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.servers.kept_server import START_WITHIN_S, KeptServer
@@ -254,6 +257,16 @@ def test_a_site_is_provisioned_before_its_workers_start_and_answers_without_a_hu
             assert service["command"] == ["site", "add", domain, "--into", "/mnt/site"]
             assert service["volumes"] == ["hub-state:/var/lib/tidegate", f"{domain}-state:/mnt/site"]
             assert service["network_mode"] == "none"
+
+
+def test_docker_reads_the_file_and_finds_what_we_find() -> None:
+    docker = ["docker", "compose"]
+    if shutil.which("docker") is None or subprocess.run([*docker, "version"], check=False).returncode:
+        pytest.skip("Docker Compose is not installed")
+    command = [*docker, "-f", str(COMPOSE), "config", "--format", "json"]
+    read = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert set(json.loads(read.stdout)["services"]) == set(compose()["services"])
 
 
 def test_what_compose_may_be_told_by_the_environment_has_defaults() -> None:
