@@ -176,9 +176,11 @@ class ArtefactSync:
                 if tenant in held:
                     await self._ports.activate(tenant)
             except TidegateError as error:
-                self._tell(f"tenant {tenant}", error)
-                self.faults[f"tenant {tenant}"] = error.reason
-                log.warning("artefacts_not_applied", tenant=tenant, reason=error.reason)
+                subject = f"tenant {tenant}"
+                self._tell(subject, error)
+                if self.faults.get(subject) != error.reason:
+                    log.warning("artefacts_not_applied", tenant=tenant, reason=error.reason)
+                self.faults[subject] = error.reason
                 continue
             self._unapplied.discard(tenant)
             self.faults.pop(f"tenant {tenant}", None)
