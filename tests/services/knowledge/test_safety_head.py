@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tidegate.infra.models.export.pieces import write_model
+from tidegate.services.knowledge.embedding import EmbeddingModelMissingError
 from tidegate.services.knowledge.safety_head import FILES, SafetyHead, SafetyHeadMissingError, relate
 from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE
 
@@ -103,4 +104,14 @@ def test_a_head_that_is_not_as_the_manifest_says_is_not_used(built: Path, name: 
         SafetyHead.load(built)
     path.unlink()
     with pytest.raises(SafetyHeadMissingError, match="make models"):
+        SafetyHead.load(built)
+
+
+def test_a_tokenizer_that_is_none_is_told_with_the_way_to_get_one(built: Path) -> None:
+    directory = built / "multilingual"
+    (directory / TOKENIZER_FILE).write_bytes(b"no tokenizer")
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["built"][TOKENIZER_FILE] = hashlib.sha256(b"no tokenizer").hexdigest()
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(EmbeddingModelMissingError, match=r"not a SentencePiece model.*make models"):
         SafetyHead.load(built)
