@@ -55,7 +55,7 @@ vllm: models
 test-vllm: vllm lm
 	@infra/bin/test-vllm $(ARGS)
 
-.models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py pieces.py encoder_graph.py reader_graph.py safety_graph.py extraction_graph.py int8_weights.py) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/* infra/models/weights/safety/* infra/models/weights/extraction/*) | .venv/.run
+.models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py pieces.py encoder_graph.py reader_graph.py safety_graph.py extraction_graph.py int8_weights.py balance.py samples.py samples.json) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/* infra/models/weights/safety/* infra/models/weights/extraction/*) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.multilingual --out .models/multilingual
 
 .models/ner/manifest.json: infra/models/export/ner.py $(wildcard infra/models/weights/names/*) | .venv/.run

@@ -12,7 +12,7 @@ import pytest
 from tests.support.tiny_encoder import Weights, random_weights
 from tidegate.infra.models.export import encoder_graph, multilingual
 from tidegate.infra.models.export.balance import OUTSTANDING, balance, largest_of
-from tidegate.infra.models.export.samples import make_samples, pairs, sample_files
+from tidegate.infra.models.export.samples import make_samples, read_pairs
 from tidegate.infra.models.export.session import open_session
 
 HEADS, WIDTH, WORDS = 3, 48, 50
@@ -81,9 +81,9 @@ def test_without_samples_nothing_is_balanced_by_guess(weights: Weights) -> None:
         balance(multilingual.build_lower(weights, range(1)), [])
 
 
-def test_every_graph_is_shown_a_question_and_a_passage_of_every_file(weights: Weights) -> None:
-    found = [*pairs(lambda text: [ord(letter) % WORDS for letter in text[:20]])]
-    assert len(found) == len(sample_files()) > 30
+def test_every_graph_is_shown_questions_and_passages(weights: Weights) -> None:
+    found = [*read_pairs(lambda text: [ord(letter) % WORDS for letter in text[:20]])]
+    assert len(found) > 30
     lower, middle = multilingual.build_lower(weights, range(1)), multilingual.build_middle(weights, range(1, 2))
     made = make_samples(found[:2], lower, middle)
     assert [len(each) for each in made] == [4, 4, 4, 2, 2]

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from tidegate.infra.models import HERE, WEIGHTS
+from tidegate.infra.models import WEIGHTS
 from tidegate.infra.models.export import e5, int8_weights, pieces
 from tidegate.infra.models.export.building import build_directory, is_current, recipe, say, sha256
 from tidegate.infra.models.export.encoder_graph import (
@@ -36,7 +36,7 @@ from tidegate.infra.models.export.encoder_graph import (
 from tidegate.infra.models.export.extraction_graph import build_extraction
 from tidegate.infra.models.export.reader_graph import build_reader
 from tidegate.infra.models.export.safety_graph import build_safety
-from tidegate.infra.models.export.samples import make_samples, pairs, sample_files
+from tidegate.infra.models.export.samples import make_samples, read_pairs
 from tidegate.infra.models.export.session import open_session
 from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE, PieceTokenizer
 
@@ -49,7 +49,7 @@ READING = MIDDLE + UPPER
 """The layers of the reader: question and window meet after the lower four, in layers that are all its own."""
 _GRAPHS = ("encoder_graph", "reader_graph", "safety_graph", "extraction_graph")
 _STEPS = ("multilingual", "e5", "pieces", *_GRAPHS, "int8_weights", "balance", "samples")
-RECIPE = (*(f"export/{name}.py" for name in _STEPS), *(str(path.relative_to(HERE)) for path in sample_files()))
+RECIPE = (*(f"export/{name}.py" for name in _STEPS), "export/samples.json")
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 SAFETY = WEIGHTS / "safety" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"
@@ -143,7 +143,7 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     say("writing the graphs and quantising them to int8, per channel")
     lower, middle = build_lower(weights), build_middle(weights)
     tokenizer = PieceTokenizer((fresh / TOKENIZER_FILE).read_bytes())
-    seen = make_samples([*pairs(tokenizer.frame)], lower, middle)
+    seen = make_samples([*read_pairs(tokenizer.frame)], lower, middle)
     exact = {"lower.onnx": write_int8(lower, fresh / "lower.onnx", seen.texts)}
     exact["middle.onnx"] = write_int8(middle, fresh / "middle.onnx", seen.lower)
     exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx", seen.upper)

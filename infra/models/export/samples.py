@@ -1,5 +1,6 @@
-"""What the graphs are shown before they are quantised: a question and the head of its document, of every file of ours.
+"""What the graphs are shown before they are quantised: questions, each with the head of a document that answers it.
 
+They are those of `samples.json`: the first of each file in `data/questions`, in a file that is in the wheel.
 Next: balance.py, which takes from them how large each channel gets.
 """
 
@@ -13,11 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 
-from tidegate.infra.models.data.qa import OWN
 from tidegate.infra.models.export.session import open_session
 
-LETTERS = 600
-"""So much of a document is shown: two or three hundred tokens, as a window of the reader has."""
+SAMPLES = Path(__file__).with_name("samples.json")
 Array = np.ndarray[Any, Any]
 Feeds = dict[str, Array]
 Ids = Sequence[int]
@@ -40,19 +39,10 @@ class Samples(NamedTuple):
     extract: list[Feeds]
 
 
-def sample_files() -> list[Path]:
-    """The files that the samples are from, in a fixed order."""
-    return sorted(OWN.glob("*.jsonl"))
-
-
-def pairs(encode: Callable[[str], Ids]) -> Iterator[Pair]:
-    """The first question of every file, and its document as a passage."""
-    for path in sample_files():
-        with path.open(encoding="utf-8") as lines:
-            document = json.loads(next(lines))
-        question = document["questions"][0]["text"]
-        passage = f"passage: {document['title']}: {document['text'][:LETTERS]}"
-        yield Pair(encode(f"query: {question}"), encode(passage))
+def read_pairs(encode: Callable[[str], Ids]) -> Iterator[Pair]:
+    """The token ids of every sample, as a question and as a passage of some hundred tokens are embedded."""
+    for sample in json.loads(SAMPLES.read_text(encoding="utf-8")):
+        yield Pair(encode(f"query: {sample['question']}"), encode(f"passage: {sample['passage']}"))
 
 
 def make_samples(found: Sequence[Pair], lower: onnx.ModelProto, middle: onnx.ModelProto) -> Samples:
