@@ -14,13 +14,14 @@ import tantivy
 
 from tidegate.services.knowledge.index.keyword_errors import CheckedSearcher, raising_value_errors
 from tidegate.services.knowledge.index.segment_files import count_removed_rows, count_scattered_rows
+from tidegate.services.languages.compounds import SPLIT, split_compounds
 from tidegate.services.languages.stemming import STEMMED_HERE, stem_text
 from tidegate.services.languages.stop_words import load_stop_words
 
 ANALYZERS = "7"
 """Version of all that turns text into pieces and vectors, but for the model; a change rebuilds indices."""
 
-TERMS = "2"
+TERMS = "3"
 """Version of the fields and of what turns text into their terms; a change makes keyword legs anew from the database."""
 
 STEMMED = {
@@ -31,6 +32,8 @@ PLAIN = "xx"
 """Any other language: words in lower case, folded, neither stemmed nor stopped."""
 
 HEAD_BOOST = 0.7
+PARTS_BOOST = 0.7
+"""What a part of a compound weighs, beside the whole word: decision 0064."""
 _WRITER_BYTES = 16_000_000
 _WHOLE_LEG_BYTES = 1_000_000_000
 """What a writer of a whole leg may take before it begins another segment: 285 000 passages take less than 150 MB."""
@@ -53,6 +56,13 @@ def find_terms(text: str, language: str) -> tuple[str, ...]:
     """The terms of a text, as the index holds them: lower case, without stop words, stemmed, folded to ASCII."""
     kind = field_language(language)
     return tuple(_analyzer(kind).analyze(stem_text(text, kind)))
+
+
+def find_parts(text: str, language: str) -> tuple[str, ...]:
+    """The terms of a text in whose place those of their parts stand where they are compounds, as the index holds them
+    beside those of `find_terms`; none in a language whose compounds are not split."""
+    kind = field_language(language)
+    return tuple(_analyzer(kind).analyze(split_compounds(text, kind))) if kind in SPLIT else ()
 
 
 class KeywordRow(msgspec.Struct, frozen=True, gc=False):
@@ -195,6 +205,8 @@ class KeywordView:
         for term in wanted:
             legs.append((tantivy.Occur.Should, self._weighed(f"body_{kind}", term, 1.0)))
             legs.append((tantivy.Occur.Should, self._weighed(f"head_{kind}", term, HEAD_BOOST)))
+        parts = dict.fromkeys(find_parts(text, kind))
+        legs += [(tantivy.Occur.Should, self._weighed(f"parts_{kind}", part, PARTS_BOOST)) for part in parts]
         query, reach = tantivy.Query.boolean_query(legs), 2 * limit
         while True:
             hits = searcher.search(query, reach, count=False).hits
@@ -258,6 +270,8 @@ def _document_of(row: KeywordRow) -> tantivy.Document:
     document.add_unsigned("mark", row.mark)
     document.add_text(f"head_{kind}", stem_text(row.head, kind))
     document.add_text(f"body_{kind}", stem_text(row.body, kind))
+    if kind in SPLIT:
+        document.add_text(f"parts_{kind}", split_compounds(f"{row.head} {row.body}", kind))
     return document
 
 
@@ -270,7 +284,7 @@ def _schema() -> tantivy.Schema:
     builder = builder.add_unsigned_field("number", stored=False, indexed=True, fast=True)
     builder = builder.add_unsigned_field("mark", stored=False, indexed=False, fast=True)
     for language in _LANGUAGES:
-        for part in ("head", "body"):
+        for part in ("head", "body", "parts") if language in SPLIT else ("head", "body"):
             builder.add_text_field(f"{part}_{language}", tokenizer_name=f"tidegate_{language}", index_option="freq")
     return builder.build()
 
