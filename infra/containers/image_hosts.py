@@ -5,6 +5,7 @@ Next: image_test.py, which brings them up."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -17,7 +18,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".images"
 UID = 10001
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
+"""The two index builds of the kiosk pack take 40 s of a processor each, which a busy machine makes minutes."""
+GRACE_S, SERVERS_GRACE_S = 20.0, 40.0
+"""What compose.yaml gives a container, and a server, before it is killed."""
+
+
+NOT_OF_THE_IMAGE = ("/tmp/", "/run/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
 class ImageTestError(RuntimeError):
@@ -25,7 +32,7 @@ class ImageTestError(RuntimeError):
 
 
 def say(text: str) -> None:
-    print(f"image-test: {text}", flush=True)
+    print(f"{Path(sys.argv[0]).stem.replace('_', '-')}: {text}", flush=True)
 
 
 def run(command: Sequence[str], **options: Any) -> str:
@@ -40,9 +47,24 @@ def run(command: Sequence[str], **options: Any) -> str:
 
 
 def buildah(*arguments: str) -> list[str]:
-    """A buildah command on a store of its own below `.images`; vfs and chroot work also inside a container."""
-    store = ["--root", str(CACHE / "store"), "--runroot", str(CACHE / "run"), "--storage-driver", "vfs"]
-    return ["buildah", *store, *arguments]
+    """A buildah command on a store of its own below `.images`."""
+    driver = storage_driver()
+    return [*command_on(driver), *arguments]
+
+
+@functools.cache
+def storage_driver() -> str:
+    """`overlay`, of which a container costs what it writes; inside a container that cannot mount it `vfs`, of which
+    each container is a copy of its image, a gigabyte."""
+    CACHE.mkdir(exist_ok=True)
+    probe = subprocess.run([*command_on("overlay"), "info"], capture_output=True, check=False)
+    return "overlay" if probe.returncode == 0 else "vfs"
+
+
+def command_on(driver: str) -> list[str]:
+    """The beginning of a buildah command: one driver does not open the store of another."""
+    store = CACHE / driver
+    return ["buildah", "--root", str(store / "store"), "--runroot", str(store / "run"), "--storage-driver", driver]
 
 
 def find_programs(pid: int) -> list[int]:
@@ -63,10 +85,15 @@ class Host:
         self.name, self.address, self.etc, self.state = name, address, etc, state
         self.nats, self.log_files = state.with_name(f"{name}-nats"), state.with_name(f"{name}-logs")
         self.namespace = f"tg{os.getpid()}-{name}"
+        self._began = state.with_name(f"{name}-began")
         self.mounts: tuple[str, ...] = ()
         self._hosts = [word for host, at in hosts.items() for word in ("--add-host", f"{host}:{at}")]
         self._containers: list[str] = []
         self._running: list[tuple[str, subprocess.Popen[str]]] = []
+
+    def begin(self) -> None:
+        """From now on it is seen what its containers write."""
+        self._began.touch()
 
     def command(self, image: str, *words: str, **environment: str) -> list[str]:
         """What runs `words` in a new container of the image, as the image's own user, in this host's network."""
@@ -84,7 +111,10 @@ class Host:
         return ["ip", "netns", "exec", self.namespace, *inside]
 
     def once(self, image: str, *words: str, **environment: str) -> str:
-        return run(self.command(image, *words, **environment), timeout=DEADLINE_S)
+        """What the command printed; its container is gone then."""
+        printed = run(self.command(image, *words, **environment), timeout=DEADLINE_S)
+        run(buildah("rm", self._containers.pop()))
+        return printed
 
     def start(self, what: str, image: str, *words: str, **environment: str) -> None:
         log = (self.log_files / f"{what}.log").open("a")
@@ -111,25 +141,35 @@ class Host:
 
     def stop(self, *names: str) -> None:
         """SIGTERM what runs of these names, or all of it, last started first. Raises `ImageTestError` when anything
-        does not end by itself."""
+        does not end by itself within the grace of its container."""
         wanted = [each for each in self._running if not names or each[0] in names]
         for what, process in reversed(wanted):
             for pid in find_programs(process.pid):
                 os.kill(pid, signal.SIGTERM)
+            grace_s = SERVERS_GRACE_S if what == "nats" else GRACE_S
             try:
-                process.wait(timeout=40)
+                process.wait(timeout=grace_s)
             except subprocess.TimeoutExpired:
-                raise ImageTestError(f"{self.name}: {what} does not stop\n{self.logs()}") from None
+                raise ImageTestError(f"{self.name}: {what} does not stop in {grace_s} s\n{self.logs()}") from None
         self._running = [each for each in self._running if each not in wanted]
 
+    def written(self) -> list[str]:
+        """What its containers have written into their own root file systems, but for /tmp and what buildah does."""
+        roots = [Path(run(buildah("mount", container)).strip()) for container in self._containers]
+        found = [
+            Path("/", Path(file).relative_to(root))
+            for root in roots
+            for file in run(["find", str(root), "-type", "f", "-newer", str(self._began)]).splitlines()
+        ]
+        return sorted({str(file) for file in found if not str(file).startswith(NOT_OF_THE_IMAGE)})
+
     def remove(self) -> None:
-        """End what still runs, and take the containers and the namespace away."""
+        """End what still runs, and take the containers away."""
         for _, process in self._running:
             for pid in find_programs(process.pid) if process.poll() is None else ():
                 os.kill(pid, signal.SIGKILL)  # its buildah ends with it
         for container in self._containers:
             subprocess.run(buildah("rm", container), capture_output=True, check=False)
-        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, check=False)
 
 
 def make_disk(path: Path) -> None:
@@ -151,19 +191,32 @@ def hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
         host = Host(name, addresses[f"{name}-nats"], addresses, etc, state)
         for path in (state, host.nats, host.log_files):
             make_disk(path)
+        host.begin()
         made.append(host)
     hub, site = made
     hub.mounts = (f"{site.state}:/mnt/site", f"{ROOT / 'infra' / 'packs'}:/packs:ro")
+    with cable({host.namespace: host.address for host in made}):
+        try:
+            yield hub, site
+        finally:
+            for host in made:
+                host.remove()
+
+
+@contextlib.contextmanager
+def cable(addresses: dict[str, str]) -> Iterator[None]:
+    """Two network namespaces with their addresses, joined by a cable, until it is left."""
+    one, other = addresses
     try:
-        for host in made:
-            run(["ip", "netns", "add", host.namespace])
-            run(["ip", "-n", host.namespace, "link", "set", "lo", "up"])
-        ends = ["veth0", "netns", hub.namespace, "type", "veth", "peer", "name", "veth0", "netns", site.namespace]
+        for name in addresses:
+            run(["ip", "netns", "add", name])
+            run(["ip", "-n", name, "link", "set", "lo", "up"])
+        ends = ["veth0", "netns", one, "type", "veth", "peer", "name", "veth0", "netns", other]
         run(["ip", "link", "add", *ends])
-        for host in made:
-            run(["ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "veth0"])
-            run(["ip", "-n", host.namespace, "link", "set", "veth0", "up"])
-        yield hub, site
+        for name, address in addresses.items():
+            run(["ip", "-n", name, "address", "add", f"{address}/24", "dev", "veth0"])
+            run(["ip", "-n", name, "link", "set", "veth0", "up"])
+        yield
     finally:
-        for host in made:
-            host.remove()
+        for name in addresses:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)

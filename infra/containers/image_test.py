@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from .image_hosts import CACHE, ROOT, Host, ImageTestError, buildah, hosts, make_disk, run, say
+from .image_hosts import ROOT, UID, Host, ImageTestError, buildah, hosts, make_disk, run, say
 
 TOOLS = {"buildah": "buildah", "debootstrap": "debootstrap", "ip": "iproute2"}
 SUITE = "bookworm"
@@ -28,11 +30,11 @@ QUESTIONS = {
 }
 
 
-def require_tools() -> None:
-    """Find the tools, or install them where apt-get may be used."""
+def require_tools(tools: Mapping[str, str]) -> None:
+    """Find the tools, or install their packages where apt-get may be used."""
     if os.geteuid() != 0:
         raise ImageTestError("needs root: namespaces and debootstrap do; run it with sudo")
-    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    missing = [package for tool, package in tools.items() if shutil.which(tool) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:
@@ -79,8 +81,12 @@ def build(name: str, base: str) -> None:
     if index := os.environ.get("PIP_INDEX_URL"):
         trust += ["--build-arg", f"PIP_INDEX_URL={index}"]
     file = f"infra/containers/Containerfile.{name}"
-    isolation = ["--isolation", "chroot", "--layers=false", "--build-arg", f"BASE={base}"]
-    run(buildah("bud", *isolation, *trust, "-f", file, "-t", f"tidegate-{name}", "."), cwd=ROOT)
+    # of the two formats only Docker's has a health check
+    how = ["--isolation", "chroot", "--format", "docker", "--layers=false", "--build-arg", f"BASE={base}"]
+    begun = time.monotonic()
+    run(buildah("bud", *how, *trust, "-f", file, "-t", f"tidegate-{name}", "."), cwd=ROOT)
+    [size] = run(buildah("images", "--format", "{{.Size}}", f"localhost/tidegate-{name}")).splitlines()
+    say(f"tidegate-{name}: {size}, built in {time.monotonic() - begun:.0f} s")
 
 
 def environment_of(domain: str) -> dict[str, str]:
@@ -148,6 +154,17 @@ def stat_of(path: Path) -> str:
     return f"import os; os.stat({str(path)!r})"
 
 
+def check_image(host: Host, image: str) -> None:
+    """Raises `ImageTestError` where the image runs as another than its user, or where its own health check fails, which
+    asks whether the host's workers are ready."""
+    user = host.once(image, "id", "-u").strip()
+    if user != str(UID):
+        raise ImageTestError(f"tidegate-{image} runs as the user {user}")
+    about = json.loads(run(buildah("inspect", "--type", "image", f"localhost/tidegate-{image}")))
+    test = about["Docker"]["config"]["Healthcheck"]["Test"]
+    host.once(image, *test[1:], **environment_of(host.name))
+
+
 def replace_disk(hub: Host, site: Host) -> None:
     """Lose all that the site had on its disk, and have an empty one be the site."""
     say("losing the site's disk, and provisioning an empty one")
@@ -194,10 +211,14 @@ def test_images(folder: Path) -> None:
     with hosts(folder) as (hub, site):
         bring_up(hub, site)
         check_answers(hub, site)
+        check_image(hub, "hub")
+        check_image(site, "edge")
         replace_disk(hub, site)
         check_answers(hub, site)
         for host in (site, hub):
             host.stop()
+            if written := host.written():
+                raise ImageTestError(f"{host.name} wrote what compose.yaml has read-only: {written[:20]}")
             left = sorted(path.name for path in host.state.glob("*/ready/*"))
             if left:
                 raise ImageTestError(f"{host.name} was stopped and did not end in order: {left} still say ready")
@@ -205,8 +226,7 @@ def test_images(folder: Path) -> None:
 
 def main() -> None:
     try:
-        require_tools()
-        CACHE.mkdir(exist_ok=True)
+        require_tools(TOOLS)
         base = make_base()
         for name in IMAGES:
             build(name, base)
