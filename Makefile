@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test wheel-test check bench soak scale models lm vllm clean
+.PHONY: demo test test-system test-chaos chaos test-training test-vllm image-test units-test wheel-test check bench soak scale models lm vllm clean
 
 demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
@@ -48,6 +48,9 @@ wheel-test:
 
 image-test:
 	@$(PYTHON) -m infra.containers.image_test
+
+units-test:
+	@$(PYTHON) -m infra.containers.units_test
 
 vllm: models
 	@infra/bin/vllm
