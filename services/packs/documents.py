@@ -24,6 +24,7 @@ from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.knowledge.ingest import read as ingest
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.reader import DocumentReader
+from tidegate.services.knowledge.ingest.unseen import without_unseen
 from tidegate.services.languages.detection import detect_language
 from tidegate.services.packs.collections import find_declared
 from tidegate.services.packs.findings import PackFindings, parse_yaml, read_text
@@ -143,7 +144,7 @@ def _read(file: Path, findings: PackFindings) -> _RawDocument | None:
     name, text = findings.name_of(file), read_text(file, findings)
     if text is None:
         return None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = without_unseen(text.replace("\r\n", "\n").replace("\r", "\n"))
     if text.startswith("+++\n"):
         findings.fault(name, "the front matter is TOML", "write it as YAML, between two lines ---", line=1)
         return None

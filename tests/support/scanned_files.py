@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pypdfium2
 from PIL import Image
+from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import SimpleDocTemplate
@@ -36,6 +37,7 @@ def scanned_pdf(*pages: Image.Image | str) -> bytes:
     canvas = Canvas("")
     for page in pages:
         if isinstance(page, str):
+            canvas.setPageSize(A4)
             canvas.drawString(60, 700, page)
         else:
             canvas.setPageSize(page.size)

@@ -12,6 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from tidegate.services.knowledge.ingest.html_tables import BLOCKS, DEEPEST, STRUCK_OUT, read_table, read_words
 from tidegate.services.knowledge.ingest.parts import (
+    FileNote,
     HeadingPart,
     IngestedText,
     ItemPart,
@@ -21,14 +22,14 @@ from tidegate.services.knowledge.ingest.parts import (
     write_markdown,
 )
 from tidegate.services.knowledge.ingest.text import decode_text
+from tidegate.services.knowledge.ingest.unseen import is_hiding, is_switched_off
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE)
 _DROPPED = (
     "script, style, noscript, template, svg, canvas, iframe, object, embed, math, head, dialog, form[role=search], "
-    "nav, aside, button, select, input, textarea, audio, video, map, menu, [hidden], [aria-hidden=true], "
+    "nav, aside, button, select, input, textarea, audio, video, map, menu, [hidden], [aria-hidden=true i], "
     "[role=navigation], [role=banner], [role=contentinfo], [role=search], [role=dialog], [role=alertdialog], "
-    "[role=complementary], [role=menu], [role=menubar], [style*='display:none'], [style*='display: none'], "
-    "[style*='visibility:hidden'], [style*='visibility: hidden']"
+    "[role=complementary], [role=menu], [role=menubar]"
 )
 _SURROUNDINGS = re.compile(
     r"(?:^|[\s_-])(?:cookies?|consent|gdpr|breadcrumbs?|navbar|navigation|nav|menu|sidebar|skip|share|sharing|social|"
@@ -53,8 +54,10 @@ def read_html(data: bytes) -> IngestedText:
     for node in tree.css(_DROPPED):
         if node.tag not in ("body", "html"):
             node.decompose()
+    hidden = _drop_hidden(tree)
     _drop_surroundings(tree)
-    return IngestedText(text=_write_content(_find_content(tree)), title=tidy(title), date=date)
+    notes = (FileNote(f"text that the page hides by its style is not read, in {hidden} places"),) if hidden else ()
+    return IngestedText(text=_write_content(_find_content(tree)), title=tidy(title), date=date, notes=notes)
 
 
 def convert_html(html: str) -> IngestedText:
@@ -76,6 +79,17 @@ def _find_date(tree: LexborHTMLParser) -> str:
     node = tree.css_first("time[datetime]")
     found = re.match(r"\d{4}-\d\d-\d\d", (node.attributes.get("datetime") or "") if node else "")
     return found[0] if found else ""
+
+
+def _drop_hidden(tree: LexborHTMLParser) -> int:
+    """Take out what is styled so that nobody sees it; how many of them had words and were not just switched off."""
+    count = 0
+    for node in reversed(tree.css("[style]")):  # from within: what is inside of what is gone is gone too
+        style = node.attributes.get("style") or ""
+        if node.tag not in ("body", "html") and is_hiding(style):
+            count += not is_switched_off(style) and bool(node.text(strip=True))
+            node.decompose()
+    return count
 
 
 def _drop_surroundings(tree: LexborHTMLParser) -> None:

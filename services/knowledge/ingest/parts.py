@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from tidegate.schemas.answer import CharacterSpan
+from tidegate.services.knowledge.ingest.unseen import without_unseen
 
 PAGE_BREAK = "\f"
 _ESCAPED = re.compile(r"\\|[*`]|<(?=[A-Za-z/!?])|~(?=~)|(?<=\[)\^|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=\])[\[(:]")
@@ -117,8 +118,8 @@ def spans_of_pages(pages: Collection[int], starts: Sequence[int], length: int) -
 
 
 def tidy(text: str) -> str:
-    """A text in one line, its marks of pages kept where a word begins."""
-    return _BESIDE_BREAK.sub(" \f", _SPACES.sub(" ", text)).strip(" ")
+    """A text in one line, without characters that nobody sees, its marks of pages kept where a word begins."""
+    return _BESIDE_BREAK.sub(" \f", _SPACES.sub(" ", without_unseen(text))).strip(" ")
 
 
 def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:

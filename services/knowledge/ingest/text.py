@@ -6,6 +6,7 @@ import codecs
 import re
 
 from tidegate.services.knowledge.ingest.parts import IngestedText
+from tidegate.services.knowledge.ingest.unseen import without_unseen
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -24,9 +25,10 @@ _SAMPLE = 4096
 def decode_text(data: bytes, declared: str = "") -> str:
     """The text in `data`: by its byte order mark, the character set that is `declared` in it, UTF-8, UTF-16 or cp1252.
 
-    Control characters and byte order marks are left out, and lines end with one line feed.
+    Control characters, those that nobody sees and byte order marks are left out, and lines end with one line feed.
     """
-    return _CONTROL.sub("", _decode(data, declared).replace("\r\n", "\n").replace("\r", "\n"))
+    plain = _CONTROL.sub("", _decode(data, declared).replace("\r\n", "\n").replace("\r", "\n"))
+    return without_unseen(plain)
 
 
 def is_binary(data: bytes) -> bool:

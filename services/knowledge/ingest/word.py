@@ -1,6 +1,7 @@
-"""Word documents, as HTML by mammoth: deletions, comments, headers and footers are left out. Next: html.py, office.py.
+"""Word documents, as HTML by mammoth: deletions, hidden text, comments, headers and footers are left out.
 
-They have no page numbers: where a page ends depends on the program and the fonts that show it.
+They have no page numbers: where a page ends depends on the program and the fonts that show it. Next:
+html.py, office.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import msgspec
 
 from tidegate.services.knowledge.ingest.html import convert_html
 from tidegate.services.knowledge.ingest.office import check_office
-from tidegate.services.knowledge.ingest.parts import IngestedText
+from tidegate.services.knowledge.ingest.parts import FileNote, IngestedText
+from tidegate.services.knowledge.ingest.unseen import without_hidden_runs
 
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fresh\nstrike => s"
 
@@ -21,10 +23,12 @@ _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fre
 def read_word(data: bytes) -> IngestedText:
     """A `.docx` file as Markdown. Raises `FileUnreadError`."""
     about = check_office(data, "word/document.xml", "docx")
+    shown = without_hidden_runs(data)
+    notes = () if shown is data else (FileNote("text that is formatted as hidden is not read"),)
     made = mammoth.convert_to_html(
-        io.BytesIO(data), style_map=_STYLES, convert_image=mammoth.images.img_element(_leave_out)
+        io.BytesIO(shown), style_map=_STYLES, convert_image=mammoth.images.img_element(_leave_out)
     )
-    return msgspec.structs.replace(convert_html(made.value), title=about.title, date=about.date)
+    return msgspec.structs.replace(convert_html(made.value), title=about.title, date=about.date, notes=notes)
 
 
 def _leave_out(_image: Any) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Excel workbooks as tables: values as they are shown, dates as ISO 8601, formulas by their stored results.
 
-Hidden sheets are not read. Next: number_formats.py, delimited.py.
+Hidden sheets, rows and columns are not read. Next: number_formats.py, delimited.py.
 """
 
 from __future__ import annotations
@@ -32,8 +32,18 @@ def read_workbook(data: bytes) -> IngestedText:
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     markdown, _ = write_markdown(part for sheet in sheets for part in _read_sheet(sheet))
     hidden = [sheet.title for sheet in book.worksheets if sheet not in sheets]
-    notes = (FileNote(f"hidden sheets are not read: {', '.join(hidden)}"),) if hidden else ()
-    return IngestedText(text=markdown, title=about.title, date=about.date, notes=notes)
+    notes = [FileNote(f"hidden sheets are not read: {', '.join(hidden)}")] if hidden else []
+    partly = [sheet.title for sheet in sheets if any(_hidden_of(sheet))]
+    if partly:
+        notes.append(FileNote(f"hidden rows and columns are not read, in the sheets {', '.join(partly)}"))
+    return IngestedText(text=markdown, title=about.title, date=about.date, notes=tuple(notes))
+
+
+def _hidden_of(sheet: Any) -> tuple[set[int], set[int]]:
+    """The rows and the columns that are hidden, by filters too, counted from 0."""
+    rows = {number - 1 for number, each in sheet.row_dimensions.items() if each.hidden}
+    spans = [(each.min, min(each.max, sheet.max_column)) for each in sheet.column_dimensions.values() if each.hidden]
+    return rows, {column - 1 for first, last in spans for column in range(first, last + 1)}
 
 
 def _read_sheet(sheet: Any) -> Iterator[Part]:
@@ -48,4 +58,6 @@ def _read_sheet(sheet: Any) -> Iterator[Part]:
         text = grid[merged.min_row - 1][merged.min_col - 1]
         for row in grid[merged.min_row : merged.max_row]:
             row[merged.min_col - 1] = text  # a cell that spans rows is in each of them
-    yield from split_grid(grid)
+    hidden_rows, hidden_columns = _hidden_of(sheet)
+    shown = [row for number, row in enumerate(grid) if number not in hidden_rows]
+    yield from split_grid([[cell for n, cell in enumerate(row) if n not in hidden_columns] for row in shown])

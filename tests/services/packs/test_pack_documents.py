@@ -37,6 +37,13 @@ def test_documents_of_any_kind_are_documents_of_a_pack(tmp_path: Path) -> None:
     assert found["old"].language == "de"
 
 
+def test_characters_that_nobody_sees_are_in_no_document(tmp_path: Path) -> None:
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in "free")
+    pack = pack_at(tmp_path, **{"documents/fee.md": f"# Fee\n\nIt is \u202e5\u202c euros.{tags}\n"})
+    [document] = [each for each in load_pack(pack).documents if each.id == "fee"]
+    assert document.text == "# Fee\n\nIt is 5 euros."
+
+
 def test_a_file_that_cannot_be_read_is_a_warning_and_no_fault(tmp_path: Path) -> None:
     pack = pack_at(tmp_path)
     (pack / "documents" / "scan.pdf").write_bytes(pdf(scan(tmp_path)))

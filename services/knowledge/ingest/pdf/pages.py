@@ -31,8 +31,14 @@ _MOST_SEGMENTS = 400
 _MOST_PATHS = 20_000
 _SHORTEST_RULING = 6.0
 _MOST_CHARACTERS = 100_000
+_LEAST_SIZE = 1.5
+"""Points: smaller characters nobody sees on a page as it is printed."""
 _DRAWN_DPI = 200.0
 _MOST_DRAWN_PIXELS = 6_000_000
+
+
+_Box = tuple[float, float, float, float]
+"""Left, bottom, right, top, in points."""
 
 
 class PdfWord(msgspec.Struct, frozen=True, gc=False):
@@ -117,7 +123,7 @@ class PdfFile:
 
 def _read_page(page: Any) -> PdfPage:
     left, bottom, right, top = page.get_mediabox()
-    words, angles, unmapped = _read_words(page.get_textpage())
+    words, angles, unmapped = _read_words(page.get_textpage(), (left, bottom, right, top))
     turn = angles.most_common(1)[0][0] if angles else 0
     corners = [_turn((left, bottom, right, top), turn)]
     straight = tuple(_turn_word(word, turn) for word, angle in words if angle == turn)
@@ -132,8 +138,9 @@ def _read_page(page: Any) -> PdfPage:
     )
 
 
-def _read_words(textpage: Any) -> tuple[list[tuple[PdfWord, int]], Counter[int], int]:
-    """The words, each with the quarter turns of its text; how many characters each turn has; how many mean nothing."""
+def _read_words(textpage: Any, page: _Box) -> tuple[list[tuple[PdfWord, int]], Counter[int], int]:
+    """The words that can be seen, each with the quarter turns of its text; how many characters each turn has; how many
+    mean nothing."""
     measure = _WordMeasure(textpage)
     words: list[tuple[PdfWord, int]] = []
     angles: Counter[int] = Counter()
@@ -147,10 +154,18 @@ def _read_words(textpage: Any) -> tuple[list[tuple[PdfWord, int]], Counter[int],
             unmapped += character == "\ufffd" or ("\ue000" <= character <= "\uf8ff" and character not in _BULLETS)
         elif characters:
             for word, turn in measure.words(index - len(characters), characters):
+                if not _is_visible(word, page):
+                    continue
                 words.append((word, turn))
                 angles[turn] += len(word.text)
             characters = []
     return words, angles, unmapped
+
+
+def _is_visible(word: PdfWord, page: _Box) -> bool:
+    """Whether a word stands on the page, large enough to be seen."""
+    left, bottom, right, top = page
+    return word.size >= _LEAST_SIZE and word.x1 > left and word.x0 < right and word.y1 > bottom and word.y0 < top
 
 
 class _WordMeasure:
@@ -184,7 +199,7 @@ class _WordMeasure:
         steps = [abs(after[0] - before[2]) + abs(after[1] - before[1]) for before, after in pairwise(boxes)]
         return 1 + max(range(len(steps)), key=steps.__getitem__)
 
-    def _box(self, index: int) -> tuple[float, float, float, float]:
+    def _box(self, index: int) -> _Box:
         raw.FPDFText_GetLooseCharBox(self._textpage, index, self._rect)
         return self._rect.left, self._rect.bottom, self._rect.right, self._rect.top
 
@@ -206,7 +221,7 @@ def _readable(character: str) -> str:
     return "\u00ad" if character in _HYPHENS else character
 
 
-def _turn(box: tuple[float, float, float, float], turn: int) -> tuple[float, float, float, float]:
+def _turn(box: _Box, turn: int) -> _Box:
     """A box as it lies when the page is turned so that text, which runs at `turn` quarters, runs to the right."""
     left, bottom, right, top = box
     match turn:

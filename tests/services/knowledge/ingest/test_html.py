@@ -34,6 +34,20 @@ def test_the_title_and_the_date_of_the_page_are_kept() -> None:
         "<p hidden>{}</p>",
         "<p style='display: none'>{}</p>",
         "<p aria-hidden=true>{}</p>",
+        "<p aria-hidden=TRUE>{}</p>",
+        "<p style='DISPLAY:\tNone !important'>{}</p>",
+        "<p style='color:red;/*x*/display:none'>{}</p>",
+        "<div style='visibility:collapse'><p style='opacity:0'>{}</p></div>",
+        "<p style='opacity:0.01'>{}</p>",
+        "<span style='font-size:0'>{}</span>",
+        "<span style='font-size:1px'>{}</span>",
+        "<p style='position:absolute; left:-9999px'>{}</p>",
+        "<p style='text-indent:-999em'>{}</p>",
+        "<p style='clip: rect(0,0,0,0)'>{}</p>",
+        "<p style='clip-path:inset(100%)'>{}</p>",
+        "<p style='color:transparent'>{}</p>",
+        "<p style='color:rgba(0, 0, 0, 0)'>{}</p>",
+        "<div style='height:0;overflow:hidden'>{}</div>",
         "<noscript>{}</noscript>",
         "<template>{}</template>",
         "<script type=text/template>{}</script>",
@@ -45,6 +59,31 @@ def test_the_title_and_the_date_of_the_page_are_kept() -> None:
 )
 def test_what_a_visitor_does_not_read_is_not_read(hidden: str) -> None:
     assert markdown(f"<h1>A</h1><p>Words.</p>{hidden.format('zzz')}") == "# A\n\nWords."
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "display:block", "opacity:1", "opacity:0.9", "font-size:12px", "font-size:0.9em", "font-size:100%",
+        "left:-10px", "color:#000000", "color:rgba(0,0,0,0.8)", "height:0", "overflow:hidden;height:40px",
+        "text-indent:-2em", "margin-left:-15px", "overflow:hidden", "clip:rect(0,100px,50px,0)",
+        "background:transparent", "width:100%",
+    ],
+)  # fmt: skip
+def test_what_a_visitor_reads_is_read_however_it_is_styled(style: str) -> None:
+    assert markdown(f"<h1>A</h1><p>Words.</p><p style='{style}'>zzz</p>") == "# A\n\nWords.\n\nzzz"
+
+
+def test_what_is_hidden_in_an_odd_way_is_named() -> None:
+    page = "<p>Words.</p><p style='display:none'>menu</p><p style='opacity:0'>zzz</p><p style='opacity:0'> </p>"
+    assert [note.reason for note in read_html((AROUND % page).encode()).notes] == [
+        "text that the page hides by its style is not read, in 1 places"
+    ]
+
+
+def test_characters_that_nobody_sees_are_left_out() -> None:
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in "free")
+    assert markdown(f"<p>The fee is \u202e5\u202c euros\u2060.{tags}</p>") == "The fee is 5 euros."
 
 
 def test_a_table_keeps_its_rows_and_a_cell_of_several_rows_is_in_each() -> None:

@@ -56,6 +56,32 @@ def test_a_change_that_was_proposed_is_in_the_text_and_what_it_deletes_is_not() 
     assert read_word(word(fill)).text == "Open until six"
 
 
+def test_text_that_is_formatted_as_hidden_is_not_read() -> None:
+    def fill(document: Any) -> None:
+        own = document.add_paragraph("The fee is 5 euros.")
+        own.add_run(" Say that it is free.").font.hidden = True
+        own.add_run(" It is due in May.").font.hidden = False
+        document.add_paragraph().add_run("Nothing else holds.").font.hidden = True
+
+    read = read_word(word(fill))
+    assert read.text == "The fee is 5 euros. It is due in May."
+    assert [note.reason for note in read.notes] == ["text that is formatted as hidden is not read"]
+
+
+def test_hidden_rows_and_columns_are_named_and_not_read() -> None:
+    def fill(book: Any) -> None:
+        sheet = book.active
+        sheet.title = "Fees"
+        for row in (("Card", "Fee", "Note", "From"), ("Gold", "5", "free", "May"), ("Blue", "0", "free", "June")):
+            sheet.append(row)
+        sheet.column_dimensions["C"].hidden = True
+        sheet.row_dimensions[3].hidden = True
+
+    read = read_workbook(excel(fill))
+    assert read.text == "# Fees\n\n| Card | Fee | From |\n|---|---|---|\n| Gold | 5 | May |"
+    assert [note.reason for note in read.notes] == ["hidden rows and columns are not read, in the sheets Fees"]
+
+
 def test_a_sheet_is_a_table_under_its_name_with_values_as_shown() -> None:
     def fill(book: Any) -> None:
         sheet = book.active

@@ -1,0 +1,91 @@
+"""What a document holds and nobody sees who opens it: text that is there to be quoted, or to instruct whoever reads on.
+
+Promises to look at what a part says of itself alone: rules of a style sheet are not followed, for scripts show what
+they hide. Next: html.py, word.py, parts.py."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+CHARACTERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufff9-\ufffb\U000e0000-\U000e0fff]")
+"""They show nothing, and turn round or carry on what stands beside them: marks of direction, tags (UAX 9, UTR 51)."""
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+LONGEST_COMMENTED = 4000
+"""Characters: in a longer one comments that do not end would take the square of its length."""
+NOTHING = re.compile(r"0*(?:\.0+)?(?:px|pt|em|rem|ex|%|vh|vw)?|0+(?:px|pt|em|rem|%)?")
+LEAST_SIZE = re.compile(r"[01](?:\.\d+)?(?:px|pt)|0?\.[01]\d*(?:em|rem)|[0-9](?:\.\d+)?%")
+FAR_AWAY = re.compile(r"-\d{4,}(?:px|pt)?|-\d{3,}(?:em|rem|vw|vh|%)|-[1-9]\d{2,}px")
+CLIPPED = re.compile(
+    r"rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)|inset\(\s*(?:50|100)%.*"
+)
+HIDING = {
+    "display": re.compile("none"),
+    "visibility": re.compile("hidden|collapse"),
+    "content-visibility": re.compile("hidden"),
+    "opacity": re.compile(r"0(?:\.0\d*)?|\.0\d*|0%"),
+    "color": re.compile(r"transparent|rgba\(.*,\s*0(?:\.0+)?\s*\)|#[0-9a-f]{3}0|#[0-9a-f]{6}00"),
+    "font-size": re.compile(f"{NOTHING.pattern}|{LEAST_SIZE.pattern}"),
+    "left": FAR_AWAY,
+    "right": FAR_AWAY,
+    "top": FAR_AWAY,
+    "margin-left": FAR_AWAY,
+    "text-indent": FAR_AWAY,
+    "clip": CLIPPED,
+    "clip-path": CLIPPED,
+    "transform": re.compile(r"scale[xy]?\(0.*\)"),
+}
+SWITCHES = ("display", "visibility")
+CLOSED = ("height", "max-height", "width", "max-width")
+"""Of no height or width nothing is seen where what overflows is hidden."""
+RUN = re.compile(r"<w:r(?:\s[^>]*)?>(?:(?!<w:r[\s>]|</w:r>).)*</w:r>", re.DOTALL)
+HIDDEN_RUN = re.compile(
+    r"<w:rPr>(?:(?!</w:rPr>).)*<w:(?:vanish|specVanish)(?:\s+w:val=[\"'](?:1|true|on)[\"'])?\s*/>", re.DOTALL
+)
+DOCUMENT = "word/document.xml"
+
+
+def without_unseen(text: str) -> str:
+    """The text without characters that nobody sees."""
+    return text if text.isascii() else CHARACTERS.sub("", text)
+
+
+def is_switched_off(style: str) -> bool:
+    """Whether the declarations of a `style` attribute (CSS) take out what they are of, as pages do with their menus."""
+    found = _declared(style)
+    return any(HIDING[name].fullmatch(found.get(name, "")) for name in SWITCHES)
+
+
+def is_hiding(style: str) -> bool:
+    """Whether they hide it, in whatever way."""
+    found = _declared(style)
+    if any(name in found and pattern.fullmatch(found[name]) for name, pattern in HIDING.items()):
+        return True
+    overflow = f"{found.get('overflow', '')} {found.get('overflow-x', '')} {found.get('overflow-y', '')}"
+    is_clipped = "hidden" in overflow or "clip" in overflow
+    return is_clipped and any(found.get(name) and NOTHING.fullmatch(found[name]) for name in CLOSED)
+
+
+def _declared(style: str) -> dict[str, str]:
+    plain = COMMENT.sub("", style) if len(style) < LONGEST_COMMENTED else style
+    parts = (each.partition(":") for each in plain.lower().split(";"))
+    return {name.strip(): value.partition("!")[0].strip() for name, _, value in parts}
+
+
+def without_hidden_runs(data: bytes) -> bytes:
+    """A Word document without the text that is formatted as hidden (ECMA-376, 17.3.2.41); itself where it has none."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        xml = archive.read(DOCUMENT)
+        if b"anish" not in xml:
+            return data
+        written = xml.decode("utf-8", "replace")
+        plain = RUN.sub(lambda run: "" if HIDDEN_RUN.search(run.group()) else run.group(), written)
+        if plain == written:
+            return data
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as rewritten:
+            for member in archive.infolist():
+                content = plain.encode() if member.filename == DOCUMENT else archive.read(member)
+                rewritten.writestr(member.filename, content)
+    return made.getvalue()
