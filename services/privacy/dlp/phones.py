@@ -17,6 +17,12 @@ GROUP = re.compile(r"([+(]{0,2})(\d+)")
 TRUNK = re.compile(r"\(0\)")
 STRONG_BREAK = re.compile(r".*(?:[/+(]|\s-|-\s|  )", re.DOTALL)
 """Between two numbers rather than inside one."""
+RANGE = re.compile(
+    r"(?<![\d.,/+(-])(?<!\d\s)(?:(?:0?[1-9]|[12]\d|3[01])[./](?:0?[1-9]|1[0-2])(?:\.?\s?-\s?|\s)(?:0?[1-9]|[12]\d|3[01])[./](?:0?[1-9]|1[0-2])|"
+    r"(?:0?[1-9]|1[0-2])/(?:19|20)\d\d\s?-\s?(?:0?[1-9]|1[0-2])/(?:19|20)\d\d|"
+    r"(?:[01]\d|2[0-4])(?:00|15|30|45)\s?-\s?(?:[01]\d|2[0-4])(?:00|15|30|45))(?![\d/-]|[.,\s]\d)"
+)
+"""From one day, month or time of day to another: a season, or opening hours. A view may have one blank for `.-`."""
 LEAST_DIGITS, MOST_DIGITS = 7, 17
 
 
@@ -33,15 +39,23 @@ class DigitGroup(NamedTuple):
 def find_phones(text: str, regions: Sequence[str]) -> Iterator[PersonalSpan]:
     """Numbers that are valid in one of the regions, or anywhere when written with their country code."""
     for window in WINDOW.finditer(text):
-        if len(window.group()) < LEAST_DIGITS or sum(map(str.isdecimal, window.group())) < LEAST_DIGITS:
-            continue
-        before = window.start()
-        groups: list[DigitGroup] = []
-        for found in GROUP.finditer(text, window.start(), window.end()):
-            is_first = not groups or bool(found[1]) or STRONG_BREAK.match(text, before, found.start()) is not None
-            groups.append(DigitGroup(found.start(), found.end(), found[1], found[2], is_first))
-            before = found.end()
-        yield from _numbers_of(text, groups, regions)
+        start = window.start()
+        for other in RANGE.finditer(text, window.start(), window.end()):
+            yield from _in_window(text, start, other.start(), regions)
+            start = other.end()
+        yield from _in_window(text, start, window.end(), regions)
+
+
+def _in_window(text: str, start: int, end: int, regions: Sequence[str]) -> Iterator[PersonalSpan]:
+    if end - start < LEAST_DIGITS or sum(map(str.isdecimal, text[start:end])) < LEAST_DIGITS:
+        return
+    before = start
+    groups: list[DigitGroup] = []
+    for found in GROUP.finditer(text, start, end):
+        is_first = not groups or bool(found[1]) or STRONG_BREAK.match(text, before, found.start()) is not None
+        groups.append(DigitGroup(found.start(), found.end(), found[1], found[2], is_first))
+        before = found.end()
+    yield from _numbers_of(text, groups, regions)
 
 
 def _numbers_of(text: str, groups: Sequence[DigitGroup], regions: Sequence[str]) -> Iterator[PersonalSpan]:

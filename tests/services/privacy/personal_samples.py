@@ -11,6 +11,8 @@ FOUND: tuple[tuple[str, str, str], ...] = (
     ("EMAIL", "o'neill+bank@mail.example.co.uk", "<{}>"),
     ("EMAIL", "jürgen@müller.de", "Meine Adresse: {}"),
     ("EMAIL", "a_b%c@sub-domain.example.museum", "e-mail {}."),
+    ("PHONE", "030 12.11-13.10", "Rufen Sie {} an"),
+    ("PHONE", "0211-1530123", "Rufen Sie {} an"),
     ("PHONE", "+44 20 7946 0958", "Call {} tomorrow"),
     ("PHONE", "07911 123456", "my mobile is {}"),
     ("PHONE", "030 1234567", "Rufen Sie mich unter {} an"),
@@ -135,6 +137,7 @@ FOUND: tuple[tuple[str, str, str], ...] = (
 )
 
 LEFT_ALONE = (
+    "Open from 01.11.-31.03., 15/5-30/9 and 07/2024-12/2024, daily 0900-1700 and 1800 - 2215.",
     "Instant transfers cost 0.50 EUR, others 1,299.00 EUR or $1 250 000.",
     "Das kostet 1.299,00 € im Jahr, ab 20 000 000 Euro nichts.",
     "We are open Mon-Fri 9:00-17:30, Sat 10-14, ATMs 24/7.",

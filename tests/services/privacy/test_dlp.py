@@ -35,6 +35,12 @@ def test_other_digits_spaces_and_invisible_characters_hide_nothing(text: str, ki
     assert [(found.kind, found.value) for found in DETECTOR.find(text)] == [(kind, value)]
 
 
+def test_seasons_and_opening_hours_are_no_telephone_numbers_in_any_region() -> None:
+    everywhere = Detector(("GB", "DE", "FR", "ES", "US", "IT", "PT", "NL", "PL", "AT", "CH", "SE", "BR"))
+    text = "Open from 01.11.-31.03., 15/5-30/9 and 07/2024-12/2024, daily 0900-1700 and 1800 - 2215."
+    assert everywhere.find(text) == []
+
+
 def test_several_kinds_in_one_text_come_in_order_and_apart() -> None:
     text = "I am Jane Doe, born 12 March 1980, jane@example.org, +44 20 7946 0958, card 4111 1111 1111 1111."
     assert [found.kind for found in DETECTOR.find(text)] == ["NAME", "DOB", "EMAIL", "PHONE", "CARD"]
