@@ -97,7 +97,8 @@ def _secret_after(text: str, word: re.Match[str]) -> PersonalSpan | None:
     copula = None if mark else COPULA.match(text, word.end())
     link = mark or copula or SPACE.match(text, word.end())
     value = VALUE.match(text, link.end()) if link else None
-    if value is None:
+    is_field = mark is not None and mark.group()[0] in QUOTES
+    if value is None or (is_field and value[1][0] in "{["):  # the name of a field in a schema
         return None
     start = value.start(1)
     name, quote = word[1].lower(), text[value.start()]

@@ -24,6 +24,7 @@ BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,8192}={0,2}(?![A-Za
 """From 12 characters on: nine bytes, the shortest e-mail address or number that is worth finding."""
 BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{16,8192}={0,6}(?![A-Za-z0-9=])")
 HEX = re.compile(r"(?<![A-Za-z0-9])(?:0[xX])?((?:[0-9A-Fa-f]{2}){9,4096})(?![A-Za-z0-9])")
+_LEAST_BASE32 = 16
 TO_STANDARD = str.maketrans("-_", "+/")
 
 
@@ -80,6 +81,8 @@ def decode_blocks(text: str) -> Iterator[DecodedBlock]:
     """Runs of base64, either alphabet, base32 and hexadecimal digits that hold a text that can be read."""
     for found in BASE64.finditer(text):
         yield from _as_block(found, _from_base64(found.group()))
+    if max(map(len, text.split()), default=0) < _LEAST_BASE32:
+        return  # that is quicker to see
     for found in BASE32.finditer(text):
         yield from _as_block(found, _from_base32(found.group().rstrip("=")))
     for found in HEX.finditer(text):

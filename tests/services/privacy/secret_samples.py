@@ -113,6 +113,8 @@ HARMLESS: tuple[str, ...] = (
     "Wi-Fi password: ask at the desk",
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
     "Basic authentication and basic understanding are explained, Basic dGhpcyBpcyBub25l",
+    '{"properties":{"password":{"type":"string","minLength":8},"pin":{"type":"integer"},"token":["string",null]}}',
+    '{"required":["password","token"],"properties":{"secret":{"$ref":"#/$defs/a1"}}}',
     "Version 10.2.14.3, build a1b2c3d",
     "the file is named token_counter.py and has 120 lines",
     "an access key opens the side door",

@@ -72,6 +72,24 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
         assert vault.detokenise(found.question.text, "kiosk", other, "answer", request.session) == found.question.text
 
 
+@pytest.mark.parametrize("name_model", [True, False])
+async def test_what_is_said_in_words_and_fields_stays_at_the_site_and_comes_back_as_it_was(
+    prepared: Settings, name_model: bool
+) -> None:
+    text = 'My card was stolen, please block it! "4988" "4388" "4388" "4305", jo.brand (at) postbox (dot) example'
+    settings = replace(prepared, prefilter=replace(prepared.prefilter, name_model=name_model))
+    bus: Any = None
+    async with prefilter.open(settings, bus) as handler:
+        [found] = await handler(sealed(settings, text, asker="ann"))
+    assert isinstance(found, Screened)
+    for private in (b"4988", b"4388", b"4305", b"brand", b"postbox"):
+        assert private not in encode(found)
+    with closing(open_vault(prepared)) as vault:
+        mine = vault.digest_of_asker("kiosk", "ann", "r1")
+        session = sealed(settings, text, asker="ann").session
+        assert vault.detokenise(found.question.text, "kiosk", mine, "answer", session) == text
+
+
 async def test_a_name_that_nothing_introduces_is_hidden_and_one_that_the_site_publishes_is_not(
     prepared: Settings, tmp_path: Path
 ) -> None:
