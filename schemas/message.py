@@ -4,9 +4,11 @@ Next: schemas/facts.py, the messages of the pipeline."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
@@ -38,7 +40,7 @@ _building = threading.Lock()
 """Held while msgspec learns a type: a thread that decodes it meanwhile sees half of it, and the process dies (seen with
 msgspec 0.22: `msgspec.msgpack.decode(data, type=T)` in two threads, where `T` was never decoded before)."""
 _learned: set[type[msgspec.Struct]] = set()
-"""A type is learned for good; a worker that was forked learns nothing anew that would copy its memory."""
+"""A type is learned for good."""
 _decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
 
 
@@ -64,7 +66,12 @@ def is_json(data: bytes) -> bool:
 
 def learn_types() -> None:
     """Have msgspec know all structs of the product that are defined by now, while no other thread can be at it: see
-    `_building`. A process does so once it has imported what it runs."""
+    `_building`. A process does so once it has imported what it runs; it is nothing where no module came since."""
+    _learn_types(len(sys.modules))
+
+
+@lru_cache(maxsize=1)  # a look at each type, all of them known, copies 1.2 MB of a forked worker's memory
+def _learn_types(modules: int) -> None:  # noqa: ARG001 - of the cache
     waiting = [msgspec.Struct]
     while waiting:
         kind = waiting.pop()

@@ -113,13 +113,18 @@ def explain(loaded: Loaded[Any]) -> tuple[SettingRow, ...]:
     )
 
 
-def fields_of(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
+@cache  # a forked worker has them of its server: to find them anew writes to 2 MB of its memory
+def fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
     """Every setting of `kind` and of its sections: the dotted key and the type."""
+    return tuple(_each_field(kind))
+
+
+def _each_field(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
     hints = _hints_of(kind)
     for field in msgspec.structs.fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            yield from fields_of(hint, f"{prefix}{field.name}.")
+            yield from _each_field(hint, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, hint
 
@@ -266,7 +271,7 @@ def show_value(key: str, value: object) -> str:
 
 def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], prefix: str = "") -> Any:
     fields: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(kind).items():
+    for name, hint in _hints_of(kind).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             fields[name] = _build(hint, values, f"{prefix}{name}.")
         elif prefix + name in values:

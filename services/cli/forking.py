@@ -69,12 +69,12 @@ def prepare(settings: Settings, stages: Sequence[Stage]) -> None:
     from tidegate.services.knowledge.reader.unit_reader import UnitReader
     from tidegate.services.knowledge.safety_head import SafetyHead
     from tidegate.services.privacy.dlp.person_model import PersonModel
+    from tidegate.services.replication import hub, site  # noqa: F401 - the sync worker is forked, too
     from tidegate.services.stages.prefilter.language import LanguageModel
     from tidegate.services.uplink import stream_check  # noqa: F401
 
     for stage in stages:
         resolve(stage)
-    learn_types()
     derive_key(bytes(KEY_BYTES), "the first use of the library of ciphers, which sets it up")
     models, names = StatePaths(settings).models, {stage.name for stage in stages}
     needed: list[tuple[set[str], Callable[[], object]]] = [
@@ -91,6 +91,7 @@ def prepare(settings: Settings, stages: Sequence[Stage]) -> None:
                 load()
             except (TidegateError, ValueError):
                 continue
+    learn_types()  # when all is imported, or each worker would look again
 
 
 @contextmanager
