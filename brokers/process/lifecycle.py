@@ -22,7 +22,7 @@ import uvloop
 from tidegate.brokers.base import Bus
 from tidegate.brokers.handover import HandOver
 from tidegate.brokers.process.core_dumps import forbid_core_dumps
-from tidegate.brokers.process.heap import frozen_heap
+from tidegate.brokers.process.heap import frozen_heap, trimmed_at_rest
 from tidegate.brokers.process.loop_watch import watched_loop
 from tidegate.brokers.process.open_files import raise_open_files
 from tidegate.brokers.process.private_files import close_to_others
@@ -104,6 +104,7 @@ async def serve(
                 for open_service in process.services:
                     await services.enter_async_context(open_service(settings, bus))
                 services.enter_context(frozen_heap())
+                await services.enter_async_context(trimmed_at_rest())
                 services.enter_context(watched_loop(telemetry, settings.loop_held_ms / 1e3))
                 services.enter_context(mark_ready(settings, process.name, names, telemetry.metrics_port))
                 telemetry.log.info("ready", process=process.name, stages=names, metrics_port=telemetry.metrics_port)
