@@ -12,16 +12,18 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import Any
 
 from tidegate.brokers.process.lifecycle import end_with_parent
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.services.fleet.apply import ArtefactFiles, OfferedParts, apply_artefacts, has_to_remake
 from tidegate.services.fleet.audit_spool import EventSpool
-from tidegate.services.fleet.made_files import MadeFolder
+from tidegate.services.fleet.made_files import MADE_WITH, MadeFolder
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.prepare_active import make_files
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -29,6 +31,8 @@ from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.settings import Settings
 
+LOOK_EVERY_S = 0.5
+"""How often it is looked whether something is still made of what is published."""
 NICENESS = 5
 """By how much the process that makes things gives way where requests are answered, which is on the same cores."""
 MadeOrRefused = MadeFolder | tuple[str, str]
@@ -93,7 +97,8 @@ class PartsInForce:
         await self._expect_documents(tenant)
         files = await asyncio.to_thread(self._files, tenant)
         is_answering = await asyncio.to_thread(self._in_force, tenant) is not None
-        made = await in_process(partial(make_step, self._settings, tenant, files), NICENESS if is_answering else 0)
+        step = partial(make_step, self._settings, tenant, files)
+        made = await self._unless_changed(tenant, files, in_process(step, NICENESS if is_answering else 0))
         if not isinstance(made, MadeFolder):
             raise PartsRefusedError(*made)
         try:
@@ -103,6 +108,24 @@ class PartsInForce:
             await asyncio.to_thread(shutil.rmtree, made.folder)
         if not is_whole:
             raise RetryLaterError(f"other parts of {tenant} were published meanwhile", after_s=1.0)
+
+    async def _unless_changed(
+        self, tenant: str, files: ArtefactFiles, work: Coroutine[Any, Any, MadeOrRefused]
+    ) -> MadeOrRefused:
+        """What the work makes of these files; it ends once other parts are published that things are made with.
+
+        The parts of a pack arrive one by one: what was begun with the first of them would be made for nothing.
+        """
+        making = asyncio.create_task(work)
+        try:
+            while not making.done():
+                await asyncio.wait((making,), timeout=LOOK_EVERY_S)
+                now = await asyncio.to_thread(self._files, tenant)
+                if not making.done() and _made_with(now) != _made_with(files):
+                    raise RetryLaterError(f"other parts of {tenant} were published meanwhile", after_s=0.1)
+            return making.result()
+        finally:
+            await end_tasks(making)
 
     async def _bring(self, tenant: str, files: ArtefactFiles, made: MadeFolder | None = None) -> bool:
         """Whether all of it is in force now."""
@@ -132,6 +155,11 @@ class PartsInForce:
 
     def _in_force(self, tenant: str) -> GenerationRecord | None:
         return GenerationStore(self._paths.active(tenant)).usable()
+
+
+def _made_with(files: ArtefactFiles) -> ArtefactFiles:
+    """Those of which something is made."""
+    return {(kind, name): file for (kind, name), file in files.items() if kind in MADE_WITH}
 
 
 def generation_event(tenant: str, record: GenerationRecord, texts: Mapping[str, str]) -> AuditEvent:

@@ -87,6 +87,16 @@ async def stopped_maker() -> AsyncIterator[None]:
             os.kill(maker.pid, signal.SIGCONT)
 
 
+async def begun(site: Offering) -> Path:
+    """The folder in which something is being made by now."""
+    folder = StatePaths(site.settings).active("kiosk")
+    async with asyncio.timeout(60):
+        while True:
+            if any(folder.glob(".making-*")):
+                return folder
+            await asyncio.sleep(0.005)
+
+
 async def test_a_policy_comes_into_force_while_intents_are_learned(site: Offering) -> None:
     site.offer(policy=1, intents=2)
     assert not await site.parts.apply("kiosk")
@@ -104,16 +114,26 @@ async def test_a_policy_comes_into_force_while_intents_are_learned(site: Offerin
     assert await site.parts.apply("kiosk")
 
 
+async def test_what_is_being_made_of_parts_that_have_changed_is_not_made_to_its_end(site: Offering) -> None:
+    site.offer(policy=1, intents=2)
+    assert not await site.parts.apply("kiosk")
+    making = asyncio.create_task(site.parts.make_all())
+    await begun(site)
+    async with stopped_maker():
+        site.offer(policy=1, intents=1)
+        async with asyncio.timeout(10):
+            with pytest.raises(RetryLaterError, match="meanwhile"):
+                await making
+        assert not multiprocessing.active_children(), "it was stopped, and is waited for by nobody"
+    assert await site.parts.apply("kiosk")
+    assert site.in_force() == (1, 1, ("hours", "despair"))
+
+
 async def test_a_worker_that_ends_does_not_wait_for_what_is_being_made(site: Offering) -> None:
     site.offer(policy=1, intents=2)
     assert not await site.parts.apply("kiosk")
     making = asyncio.create_task(site.parts.make_all())
-    folder = StatePaths(site.settings).active("kiosk")
-    async with asyncio.timeout(60):
-        while True:
-            if any(folder.glob(".making-*")):
-                break
-            await asyncio.sleep(0.005)
+    folder = await begun(site)
     async with stopped_maker():
         making.cancel()
         async with asyncio.timeout(10):
