@@ -127,6 +127,18 @@ def test_what_is_no_writing_is_not_read_as_such(text: str) -> None:
     assert decode_hidden(text) == []
 
 
+@pytest.mark.parametrize("digest", [f"{number:012x}" for number in (0x701B5A945AC4, 0xFFFFFFFFFFFF, 0, 0xDEADBEEF0123)])
+def test_the_digits_of_a_vault_token_say_nothing_of_a_question(digest: str) -> None:
+    def detect(_text: str, _hint: str) -> DetectedLanguage:
+        return DetectedLanguage("es", True)
+
+    read = SafetyTier(SafetyHead.load(MODELS), THRESHOLDS, detect, prefilter.split_parts, prefilter.spread).judge
+    question = "Me llamo <NAME_{0}> y quiero pagar a <IBAN_{0}>. ¿Cuánto cuesta una transferencia SEPA?"
+    found = read(question.format(digest))
+    assert found == read(question.format("0123456789ab"))
+    assert found.unsafe < 0.1
+
+
 def test_windows_leave_no_word_out_and_a_short_text_is_its_only_one() -> None:
     words = [f"w{number}" for number in range(301)]
     windows = split_windows(" ".join(words))
