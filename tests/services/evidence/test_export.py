@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,15 @@ def log_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def export(log_dir: Path, file: Path, **wish: Any) -> ExportReport:
     with AuditReader.open(log_dir) as reader:
         seen = reader.heads()["tidegate.audit/site1"]
-        keys = (SITE1.known, HUB.known)
-        wished = ExportWish(**{"tenant": "kiosk", "keys": keys, "witnessed": seen, **wish})
+        wished = ExportWish(**{"tenant": "kiosk", "keys": (SITE1.known, HUB.known), "witnessed": seen, **wish})
         return export_log(reader, wished, file)
 
 
-def check(file: Path, *trusted: LogKey) -> subprocess.CompletedProcess[str]:
+def check(file: Path, *trusted: LogKey, ids: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """The independent script, in an interpreter that cannot import this product."""
-    trust = [word for key in trusted or (SITE1, HUB) for word in ("--trust", key.known.public.hex())]
-    return subprocess.run(
-        [sys.executable, "-I", str(SCRIPT), str(file), *trust], capture_output=True, text=True, check=False, timeout=60
-    )
+    keys = ids or [key.known.public.hex() for key in trusted or (SITE1, HUB)]
+    command = [sys.executable, "-I", str(SCRIPT), str(file), *(f"--trust={key}" for key in keys)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_a_tenant_s_auditor_sees_its_entries_and_hashes_of_the_rest(log_dir: Path, tmp_path: Path) -> None:
@@ -138,13 +136,13 @@ def test_a_key_is_trusted_by_the_id_that_it_has_and_not_by_one_that_the_file_giv
     with AuditLog.open(tmp_path, "site1") as log:
         fill(log, 3)
         log.keep_checkpoint(thief.sign_head(log))
-        export_log(log.reader, ExportWish(tenant="kiosk", keys=(thief.known,)), tmp_path / "a.jsonl")
+        export_log(log.reader, ExportWish(tenant="kiosk", keys=(thief.known,)), file := tmp_path / "a.jsonl")
     for name, code in ((thief.known.key_id, 0), (SITE1.known.key_id, 1)):
-        lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-        renamed = change(lines, numbers(lines, "key")[0], key_id=name)
-        (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in renamed))
-        script = [sys.executable, "-I", str(SCRIPT), str(tmp_path / "b.jsonl"), "--trust", name]
-        assert subprocess.run(script, capture_output=True, check=False, timeout=60).returncode == code
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        file.write_text(
+            "".join(json.dumps(line) + "\n" for line in change(lines, numbers(lines, "key")[0], key_id=name))
+        )
+        assert check(file, ids=(name,)).returncode == code
 
 
 def change(lines: Lines, number: int, **fields: Any) -> Lines:
