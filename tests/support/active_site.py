@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from tests.support.corpus import BRANCH
 from tests.support.paths import MODELS
 from tidegate.schemas.pack import Pack
@@ -57,6 +59,19 @@ def files_at(directory: Path, parts: Mapping[str, str], epochs: Mapping[str, int
         kind, _, name = path.partition("/")
         found[kind, name] = (file, epochs.get(path, 1))
     return found
+
+
+def prepare_site(folder: Path) -> Settings:
+    """A site below `folder` with its parts in force, for tests that each take a copy of it."""
+    settings = site_at(folder / "state")
+    put_in_force(settings)
+    return settings
+
+
+def copy_site(prepared: Settings, folder: Path) -> Settings:
+    """That site below another folder, to be changed."""
+    shutil.copytree(prepared.state_dir, folder / "state")
+    return msgspec.structs.replace(prepared, state_dir=str(folder / "state"))
 
 
 def put_in_force(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.active_site import ABSTAINS, PARTS, apply_whole, files_at, put_in_force, site_at
+from tests.support.active_site import (
+    ABSTAINS,
+    PARTS,
+    apply_whole,
+    copy_site,
+    files_at,
+    prepare_site,
+    put_in_force,
+    site_at,
+)
 from tests.support.corpus import BRANCH, document
 from tests.support.escalation_site import LABELLED
 from tests.support.paths import MODELS
@@ -37,15 +45,12 @@ def units() -> UnitReader:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A site that no test changes, with the parts in force."""
-    settings = site_at(tmp_path_factory.mktemp("site") / "state")
-    put_in_force(settings)
-    return settings
+    return prepare_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
 def site(prepared: Settings, tmp_path: Path) -> Settings:
-    shutil.copytree(prepared.state_dir, tmp_path / "state")
-    return msgspec.structs.replace(prepared, state_dir=str(tmp_path / "state"))
+    return copy_site(prepared, tmp_path)
 
 
 def generation(settings: Settings) -> PackInForce:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from tests.support.active_site import ABSTAINS, PARTS, files_at, put_in_force, site_at
+from tests.support.active_site import ABSTAINS, PARTS, copy_site, files_at, prepare_site, site_at
 from tidegate.schemas.errors import RetryLaterError
 from tidegate.services.fleet.apply import ArtefactFiles
 from tidegate.services.fleet.paths import StatePaths
@@ -58,15 +56,12 @@ class Offering:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A site that no test changes, with the parts in force."""
-    settings = site_at(tmp_path_factory.mktemp("site") / "state")
-    put_in_force(settings)
-    return settings
+    return prepare_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
 def site(prepared: Settings, tmp_path: Path) -> Offering:
-    shutil.copytree(prepared.state_dir, tmp_path / "state")
-    return Offering(msgspec.structs.replace(prepared, state_dir=str(tmp_path / "state")))
+    return Offering(copy_site(prepared, tmp_path))
 
 
 @asynccontextmanager
