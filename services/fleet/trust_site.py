@@ -184,6 +184,7 @@ class SiteTrust:
             keys=keys,
             clock=self.client.clock,
             keyring=lambda: self.artefacts.keyring,
+            read_keyring=self.artefacts.read_keyring,
             measure=self._measure,
             epochs=self._epochs,
             now=read_machine_clock,

@@ -6,7 +6,7 @@ trust/attestation.py, what is stated."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
@@ -20,6 +20,7 @@ from tidegate.schemas.trust import SignedLease
 from tidegate.sync.rules.staleness import Now
 from tidegate.sync.shells.lease_requests import ask_hub
 from tidegate.sync.trust.attestation import SiteStatement, SoftwareRoot, attest
+from tidegate.sync.trust.faults import UnknownKeyError
 from tidegate.sync.trust.identity import IdentityFile
 from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.leases import SiteLeaseRequest, accept_lease
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 class AttestationPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a site attests itself with. `measure` may take long, and is called in a thread; `epochs` are the critical
-    artefacts in force."""
+    artefacts in force; after `read_keyring` `keyring` is that of the generation that is here."""
 
     bus: CoreClient
     boot_id: str
@@ -42,6 +43,7 @@ class AttestationPorts(msgspec.Struct, frozen=True, kw_only=True):
     keys: LiveKeys
     clock: TrustedClock
     keyring: Callable[[], Keyring]
+    read_keyring: Callable[[], Awaitable[None]]
     measure: Callable[[], Mapping[str, str]]
     epochs: Callable[[], Mapping[str, int]]
     now: Callable[[], Now]
@@ -118,9 +120,19 @@ class SiteAttester:
         envelope = attest(SoftwareRoot(signer), statement, dict(measured))
         signed = await ask_hub(ports.bus, subject, AttestationRequest(envelope=envelope), SignedLease)
         asked = SiteLeaseRequest(self._identity.site, ports.boot_id, counter)
-        lease = accept_lease(signed, ports.keyring(), asked, ports.clock.judge(ports.now).trusted_ms)
+        lease = await self._accept(signed, asked)
         ports.clock.tell(lease.hub_time_ms, ports.now, is_live=True)
         return lease, measured
+
+    async def _accept(self, signed: SignedLease, asked: SiteLeaseRequest) -> SiteLease:
+        """The lease, if it is the hub's. Its key may be one that a generation brought whose keys are not read yet."""
+        ports = self._ports
+        trusted_ms = ports.clock.judge(ports.now).trusted_ms
+        try:
+            return accept_lease(signed, ports.keyring(), asked, trusted_ms)
+        except UnknownKeyError:
+            await ports.read_keyring()
+            return accept_lease(signed, ports.keyring(), asked, trusted_ms)
 
     async def _refused(self, error: TidegateError | OSError) -> None:
         code = getattr(error, "code", "os_error")

@@ -186,6 +186,26 @@ async def test_keys_are_exchanged_while_a_site_runs_and_no_state_of_it_is_refuse
         assert site.signer.key_id != first_author
 
 
+async def test_a_lease_of_a_key_that_is_here_and_not_read_yet_is_accepted(tmp_path: Path) -> None:
+    """A generation is stored before its keys are read; the hub signs with the new key from then on."""
+    async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
+        await is_leased(site)
+        before = site.artefacts.keyring
+        places(fleet).generate("device", HUB, lambda _: None)
+        await asyncio.to_thread(places(fleet).publish_register)
+        await sees(site, hub)
+        read = []
+
+        async def read_keyring() -> None:
+            await site.artefacts.read_keyring()
+            read.append(site.artefacts.keyring)
+
+        site.attester._ports = replace(
+            site.attester._ports, keyring=lambda: [before, *read][-1], read_keyring=read_keyring
+        )
+        assert ((await site.attester.attest()).code, len(read)) == ("", 1)
+
+
 async def exchange(fleet: TrustFleet, role: Any, site: SiteTrust, hub: HubTrust) -> None:
     """What `tidegate keys rotate ROLE` and `revoke` do for a role of the repository."""
     where = places(fleet)
