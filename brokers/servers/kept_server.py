@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 from tidegate.brokers.egress import is_own
+from tidegate.brokers.process.child_environment import without_settings
 from tidegate.brokers.servers.conf import check_listener
 from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor, listeners_in
 from tidegate.brokers.servers.nats_server import ServerFailedError, end_with_parent, find_server
@@ -102,6 +104,7 @@ class KeptServer:
         self._process = subprocess.Popen(
             [find_server(), "-c", str(self.file), "--ports_file_dir", self._ports.name],
             stdin=subprocess.DEVNULL,
+            env=without_settings(os.environ),
             start_new_session=True,  # a signal to the group reaches this process alone, which passes it on
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
         )

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tidegate.brokers.process.child_environment import plain_environment
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
 from tidegate.brokers.servers.ports import choose_port, is_free
@@ -174,6 +175,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=plain_environment(os.environ),
                 start_new_session=True,
                 preexec_fn=end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
             )

@@ -7,6 +7,7 @@ which there may be only one is never started twice. Next: deployment.py, supervi
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from tidegate.schemas import TidegateError, replace
 from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.fork_server import ForkServer, can_fork
+from tidegate.services.fleet.hub_keys import passphrase_variable
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.supervisor import Program
@@ -21,6 +23,8 @@ from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 
 MOST = 64
+SIGNERS = (ALL, AUDIT, SYNC)
+"""What reads private keys while it runs: `all` has the audit log."""
 REPLICABLE = (*WORKERS, GATEWAY)
 WHY_SINGLE = {
     SYNC: "it keeps the stores of its domain's documents, which have one writer",
@@ -82,7 +86,7 @@ def program_of(
     return Program(
         name=f"{settings.site}/{called}",
         argv=(*command_of(settings, name), *arguments),
-        env={**env, "TIDEGATE_REPLICA": str(number)},
+        env={**env, **withheld_passphrases(name), "TIDEGATE_REPLICA": str(number)},
         log=Path(paths.logs / f"{called}.log"),
         ready=paths.ready / called,
         fault=paths.home / FOLDER / called,
@@ -103,4 +107,13 @@ def fork_server_of(
         return None
     log = StatePaths(settings).logs / f"forks-{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    return ForkServer((*command_of(settings, name), *arguments, "--forks"), env, log, settings.grace_s + 5.0)
+    own = {**env, **withheld_passphrases()}
+    return ForkServer((*command_of(settings, name), *arguments, "--forks"), own, log, settings.grace_s + 5.0)
+
+
+def withheld_passphrases(name: str = "") -> dict[str, str]:
+    """The passphrases of this process that a worker of this name does not get: all of them where it signs nothing, and
+    that of the root in any case. They are empty in its environment, which otherwise is this process's own."""
+    root, others = passphrase_variable("root"), passphrase_variable("device")
+    needless = (root,) if name in SIGNERS else (root, others)
+    return {variable: "" for variable in needless if variable in os.environ}

@@ -18,6 +18,7 @@ from typing import BinaryIO, Self, cast
 import msgspec
 from cachetools import LRUCache
 
+from tidegate.brokers.process.child_environment import plain_environment
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.parts import IngestedText
 from tidegate.services.knowledge.ingest.worker import LENGTH, ReadOutcome, ReadProgress, send
@@ -123,9 +124,14 @@ def _receive(process: subprocess.Popen[bytes], seconds: float) -> bytes:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Without the working directory on its path: a folder of documents may hold anything, modules too."""
+    """Without the working directory on its path: a folder of documents may hold anything, modules too. And without the
+    secrets of this process: a file may be made to take over a library that reads it."""
     command = [sys.executable, "-P", "-B", "-m", "tidegate.services.knowledge.ingest.worker"]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of libraries that it may load
+    one_thread = {
+        **plain_environment(os.environ),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }  # of libraries that it may load
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=one_thread)
 
 
