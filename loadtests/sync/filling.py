@@ -13,9 +13,10 @@ from tidegate.schemas.message import encode
 from tidegate.schemas.replication import HeldDocument
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import Collection, DocumentContent, DocumentOperation, LogPosition, SignedOperation
-from tidegate.services.fleet.provision import provision_site, time_ms
+from tidegate.services.fleet.provision import provision_site
 from tidegate.sync.apply import put_position
 from tidegate.sync.records import held_of
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 
@@ -26,7 +27,7 @@ def fill_hub(plan: WorkerPlan, collection: Collection, documents: int, make: Cal
     """Put `d0`, `d1`, … into the hub's store; its worker must not run. The next thing that it does is a snapshot."""
     assert plan.domain == HUB
     provision_site(plan.settings, AUTHOR)
-    signer = LiveAuthor(LiveKeys(plan.paths.keys, AUTHOR), time_ms)
+    signer = LiveAuthor(LiveKeys(plan.paths.keys, AUTHOR), wall_ms)
     plan.paths.replicas.mkdir(parents=True, exist_ok=True)
     store = ReplicaStore(plan.paths.replica(TENANT), HUB, secrets.token_hex(8))
     store.put_collection(collection)

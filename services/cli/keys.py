@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -28,6 +27,8 @@ from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, passphrase_variable
+from tidegate.services.fleet.machine_clock import hub_time
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.repository import Repository, RepositoryExistsError
 from tidegate.sync.trust.roles import TUF_ROLES, Signers
@@ -53,13 +54,14 @@ def with_places(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def places_of(options: CommandOptions, directories: dict[str, Path | None]) -> KeyPlaces:
     """The places that a command line names. Raises `SettingsError`."""
-    state = Path(options.settings().state_dir)
+    settings = options.settings()
+    state = Path(settings.state_dir)
     keys = directories["keys_dir"] or state / "keys"
     return KeyPlaces(
         KeyStore(keys),
         KeyStore(directories["root_keys"] or keys),
         Repository(directories["repository"] or state / "repository"),
-        int(time.time() * 1000),
+        hub_time(StatePaths(replace(settings, site=HUB)))(),
         read_passphrase,
     )
 

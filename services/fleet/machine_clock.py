@@ -12,6 +12,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.standing import read_machine_clock
+from tidegate.sync.trust.steady_clock import STEADY_FILE, SteadyClock
 from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
 
 
@@ -25,7 +26,18 @@ def open_trusted_time(settings: Settings) -> Callable[[], int]:
     clock = TrustedClock(StatePaths(settings).trust / TIME_FILE)
 
     def trusted_ms() -> int:
-        now = read_machine_clock()
-        return now.wall_ms if settings.site == HUB else clock.judge(now).trusted_ms
+        return clock.judge(read_machine_clock()).trusted_ms
 
-    return trusted_ms
+    return hub_time(StatePaths(settings)) if settings.site == HUB else trusted_ms
+
+
+def open_hub_clock(hub: StatePaths) -> SteadyClock:
+    """The time by which the hub dates what its sites believe: a step of the machine's clock does not move it. Its sync
+    worker stores it. Raises `UnreadableError`."""
+    return SteadyClock(hub.trust / STEADY_FILE)
+
+
+def hub_time(hub: StatePaths) -> Callable[[], int]:
+    """The hub's time in milliseconds since 1970, for what runs beside its sync worker. Raises `UnreadableError`, then
+    and when it is called."""
+    return open_hub_clock(hub).now_ms

@@ -6,7 +6,6 @@ revoked since, becomes the next incarnation. Next: site_bundle.py, for another m
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -19,6 +18,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.schemas.trust import KeyRole, TrustedKey
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, new_passphrase_in_environment
+from tidegate.services.fleet.machine_clock import hub_time
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.shells.machine import running_code
@@ -43,11 +43,6 @@ class Enrolment(msgspec.Struct, frozen=True):
     was_revoked: bool = False
 
 
-def time_ms() -> int:
-    """The wall clock, which at the hub is the time that counts."""
-    return time.time_ns() // 1_000_000
-
-
 def provision_hub(paths: StatePaths, now_ms: int) -> bytes:
     """Give the hub its keys and its repository, where it has none; the newest root, which sites are to believe.
 
@@ -65,8 +60,8 @@ def provision_hub(paths: StatePaths, now_ms: int) -> bytes:
 def provision_site(settings: Settings, site: str) -> Enrolment:
     """Make a site of this machine, whose hub is on this machine too. Raises `BadSiteNameError`, and as `provision_hub`
     does."""
-    now_ms = time_ms()
     hub, own = StatePaths(replace(settings, site=HUB)), StatePaths(replace(settings, site=site))
+    now_ms = hub_time(hub)()
     root = provision_hub(hub, now_ms)
     identity = IdentityFile(own.trust)
     held = identity.load() if identity.exists else None
@@ -79,7 +74,8 @@ def provision_site(settings: Settings, site: str) -> Enrolment:
 
 def provision_fleet(settings: Settings, sites: Sequence[str]) -> dict[str, Enrolment]:
     """Make a hub and all of its sites on one machine. Raises as `provision_site` does."""
-    provision_hub(StatePaths(replace(settings, site=HUB)), time_ms())
+    hub = StatePaths(replace(settings, site=HUB))
+    provision_hub(hub, hub_time(hub)())
     return {site: provision_site(settings, site) for site in sites}
 
 

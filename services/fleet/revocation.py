@@ -12,8 +12,9 @@ from tidegate.schemas import TidegateError, replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.fleet.machine_clock import hub_time
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import hub_places, retire_keys, time_ms
+from tidegate.services.fleet.provision import hub_places, retire_keys
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.leases import revoke_site
 from tidegate.sync.trust.site_records import SiteRecord, SiteRecords
@@ -37,7 +38,8 @@ async def revoke_and_cut(settings: Settings, site: str, reason: str) -> tuple[Si
     does it then, when it runs. Raises as `revoke_fleet_site` does.
     """
     hub = replace(settings, site=HUB)
-    record = revoke_fleet_site(StatePaths(hub), site, reason, time_ms())
+    paths = StatePaths(hub)
+    record = revoke_fleet_site(paths, site, reason, hub_time(paths)())
     try:
         async with connect(find_server(hub), HUB) as client:
             await put_downlink(client, site, Downlink(), await read_carriers(client, site))

@@ -19,6 +19,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.schemas.trust import KeyRegister, TrustedKey
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.endpoints import decode_state
+from tidegate.services.fleet.machine_clock import hub_time
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import (
     Enrolment,
@@ -28,7 +29,6 @@ from tidegate.services.fleet.provision import (
     newest_root,
     provision_hub,
     set_aside,
-    time_ms,
 )
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.files import PRIVATE, replace_file
@@ -114,9 +114,10 @@ def find_own_keys(own: Settings) -> tuple[TrustedKey, ...]:
 
 def make_bundle(hub: StatePaths, site: str, tenants: Sequence[str]) -> tuple[SiteBundle, Enrolment]:
     """Have the hub know a new machine as this site. Raises as `enrol_site` does."""
-    provision_hub(hub, time_ms())
-    enrolment = enrol_site(hub, site, tenants, None, time_ms(), lambda _: None)
-    places = hub_places(hub, time_ms())
+    now_ms = hub_time(hub)()
+    provision_hub(hub, now_ms)
+    enrolment = enrol_site(hub, site, tenants, None, now_ms, lambda _: None)
+    places = hub_places(hub, now_ms)
     bundle = SiteBundle(
         site=site,
         incarnation=enrolment.identity.incarnation,

@@ -21,6 +21,7 @@ from tidegate.schemas.subjects import BUCKETS, HUB, activation_vote, lease_of
 from tidegate.schemas.switch import SwitchStatus
 from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
+from tidegate.services.fleet.machine_clock import open_hub_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.transfers import TransferClass
@@ -29,7 +30,7 @@ from tidegate.sync.shells.artefact_publishing import ArtefactPublisher
 from tidegate.sync.shells.hub_repository import HubRepository
 from tidegate.sync.shells.lease_link import LeasePorts, LeaseServer, RecordedLeases
 from tidegate.sync.shells.lease_requests import refusing
-from tidegate.sync.shells.machine import running_code, wall_ms
+from tidegate.sync.shells.machine import running_code
 from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.repository_link import RepositoryUploader, Stores
 from tidegate.sync.shells.site_grants import GrantPorts, SiteGrants
@@ -53,24 +54,29 @@ class HubTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HubTrust:
-    """What others need of it: `signer` and `verifier` of documents, and `gate`, which knows who has a lease."""
+    """What others need of it: `signer` and `verifier` of documents, `gate`, which knows who has a lease, and `clock`,
+    the time by which all of the hub goes that its sites believe."""
 
     def __init__(self, settings: Settings, bus: JetStreamBus, ports: HubTrustPorts) -> None:
-        """Raises `KeysMissingError`, `PassphraseError`, `UnknownKeyError` where the hub was not provisioned."""
+        """Raises `KeysMissingError`, `PassphraseError`, `UnknownKeyError` where the hub was not provisioned,
+        `UnreadableError`, `OSError`."""
         paths = StatePaths(settings)
         self._settings = settings
         self._ports = ports
         self._records = SiteRecords(paths.site_records)
         allowed = AllowedDigests(paths.allowed)
         allowed.allow({CODE: running_code()})
+        self.clock = open_hub_clock(paths)
+        self.clock.store()
+        now_ms = self.clock.now_ms
         keys = LiveKeys(paths.keys, HUB, passphrase_in_environment)
         self.gate = RecordedLeases(self._records)
         proven = ProvenSignatures()
-        self.signer = LiveAuthor(keys, wall_ms, proven)
+        self.signer = LiveAuthor(keys, now_ms, proven)
         self.verifier = KeyringVerifier(keys.keyring, proven)
         repository = Repository(paths.repository)
         uploader = RepositoryUploader(repository, open_stores(bus), settings.tenants)
-        self.repository = HubRepository(repository, keys, uploader, wall_ms)
+        self.repository = HubRepository(repository, keys, uploader, now_ms)
         self.coordinators = ActivationCoordinators(self._activation_ports(paths.trust / "activations", bus))
         self.grants = SiteGrants(self._grant_ports(bus))
         self.leases = LeaseServer(
@@ -79,7 +85,7 @@ class HubTrust:
                 records=self._records,
                 allowed=allowed,
                 epochs=self.coordinators.in_force,
-                now_ms=wall_ms,
+                now_ms=now_ms,
                 publish_register=self.repository.publish_register,
                 lasts_s=settings.sync.lease_lasts_s,
                 on_refused=ports.on_refused,
@@ -106,7 +112,7 @@ class HubTrust:
 
     def faults(self) -> tuple[str, ...]:
         """What does not work now, and is tried again."""
-        found = (self.repository.fault, self.coordinators.fault, self.grants.fault)
+        found = (self.clock.fault, self.repository.fault, self.coordinators.fault, self.grants.fault)
         return tuple(fault for fault in found if fault)
 
     def records(self, tenant: str = "") -> tuple[SiteRecord, ...]:
@@ -126,7 +132,7 @@ class HubTrust:
             directory=directory,
             repository=self.repository,
             publisher=bus.publisher,
-            leased=lambda tenant: self.gate.leased(tenant, wall_ms()),
+            leased=lambda tenant: self.gate.leased(tenant, self.clock.now_ms()),
             records=lambda tenant: tuple(each for each in self.records(tenant) if each.is_good),
             timeout_ms=self._ports.activation_timeout_ms,
         )
@@ -137,7 +143,7 @@ class HubTrust:
             collections=self._ports.collections,
             sites=lambda: {record.site: self._tenants_of(record) for record in self.records()},
             gate=self.gate,
-            now_ms=wall_ms,
+            now_ms=self.clock.now_ms,
         )
 
 
@@ -154,6 +160,7 @@ async def open_hub_trust(settings: Settings, bus: JetStreamBus, ports: HubTrustP
         trust.repository.keep_tidy(),
         trust.coordinators.keep(),
         trust.grants.keep(),
+        trust.clock.keep(),
     )
     async with running(*loops):
         yield trust

@@ -28,6 +28,7 @@ from tidegate.sync.shells.file_import import FileImport
 from tidegate.sync.shells.hub_shell import HubPorts, HubSync, open_hub_sync
 from tidegate.sync.shells.leaf_client import SnapshotSource
 from tidegate.sync.shells.lock import lock_replicas
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.shells.site_shell import LeaseState, SiteSync, open_site_sync
 from tidegate.sync.signing import SignatureVerifier, Signer
 from tidegate.sync.store import ReplicaStore
@@ -45,7 +46,8 @@ class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
 
     `domain` makes what is for either side out of the stores. `signer` and `verifier` are those of documents; without
     them those of the register of this machine. `hub` is for the hub; at a site `snapshots` are where it begins, `lease`
-    says whether it may read, and `incarnation` is that of a store that is made anew.
+    says whether it may read, and `incarnation` is that of a store that is made anew. `clock` gives milliseconds since
+    1970: the time that the hub tells, and a site's as long as it has heard of none.
     """
 
     domain: Callable[[TenantStores], DomainParts] = lambda _: DomainParts()
@@ -56,6 +58,7 @@ class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
     lease: LeaseState | None = None
     incarnation: int = 1
     boot_id: str = ""
+    clock: Callable[[], int] = wall_ms
 
 
 @asynccontextmanager
@@ -80,7 +83,7 @@ async def open_replication(
             stores=stores,
             signer=parts.signer or open_author_signer(settings),
             verifier=parts.verifier or open_author_verifier(settings),
-            clock=lambda: time.time_ns() // 1_000_000,
+            clock=parts.clock,
             parts=_with_import(domain, stores, paths) if settings.site != HUB else domain,
             code_version=version("tidegate"),
         )

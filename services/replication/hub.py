@@ -63,6 +63,7 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
             domain=make_parts,
             signer=trust.signer,
             verifier=trust.verifier,
+            clock=trust.clock.now_ms,
             hub=HubPorts(
                 blobs=trust.snapshots,
                 admission=RecordedSites(SiteRecords(StatePaths(settings).site_records), settings.tenants),

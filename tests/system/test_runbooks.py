@@ -23,8 +23,8 @@ from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
 from tidegate.schemas import ArtefactStatus, ReplicaStatus
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import time_ms
 from tidegate.services.fleet.trust_site import SiteTrust
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.trust.keys import KeyStore
 
 pytestmark = pytest.mark.anyio
@@ -159,9 +159,9 @@ async def test_expired_keys(tmp_path: Path) -> None:
         fleet.make_known()
         await is_leased(site)
         store = KeyStore(StatePaths(fleet.settings).keys)
-        old = {role: store.good(role, "site1", time_ms())[0].key_id for role in ("device", "author")}
+        old = {role: store.good(role, "site1", wall_ms())[0].key_id for role in ("device", "author")}
         for key_id in old.values():
-            store.expire(key_id, time_ms())
+            store.expire(key_id, wall_ms())
         assert (await site.attester.attest()).code in ("expired_key", "unknown_key")
         await Operator(fleet, tmp_path).follow("expired-keys")
         assert site.is_leased

@@ -28,7 +28,7 @@ from tidegate.schemas.lease import AttestationRequest, NonceReply, NonceRequest
 from tidegate.schemas.subjects import HUB, lease_of
 from tidegate.services.fleet.hub_keys import KeyPlaces
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import provision_site, time_ms
+from tidegate.services.fleet.provision import provision_site
 from tidegate.services.fleet.revocation import revoke_fleet_site
 from tidegate.services.fleet.trust_hub import HubTrust
 from tidegate.services.fleet.trust_site import SiteTrust
@@ -37,6 +37,7 @@ from tidegate.sync.leasing import NoLeaseError
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.shells import attestation_link
 from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.leases import sign_lease
 from tidegate.sync.trust.live_keys import LiveKeys
@@ -54,7 +55,7 @@ async def is_leased(site: SiteTrust) -> None:
 
 def places(fleet: TrustFleet) -> KeyPlaces:
     paths = StatePaths(fleet.settings_of(HUB))
-    return KeyPlaces.of(paths.keys, paths.repository, time_ms())
+    return KeyPlaces.of(paths.keys, paths.repository, wall_ms())
 
 
 async def test_a_forged_lease_is_refused_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ async def test_a_forged_lease_is_refused_and_named(tmp_path: Path, monkeypatch: 
 
         def resigned(signed: SignedLease) -> SignedLease:
             longer = replace(decode(signed.payload, SiteLease), lasts_s=999_999)
-            return sign_lease(longer, keys.newest("device", time_ms()))
+            return sign_lease(longer, keys.newest("device", wall_ms()))
 
         older = [SignedLease(payload=b"", signer=DIGEST, signature=bytes(64))]
 
@@ -111,7 +112,7 @@ async def test_a_cloned_site_is_fenced_whichever_machine_speaks_and_comes_back_a
                 return site.attester.report.code == "cloned_site"
 
             await until(is_refused)
-            assert not hub.gate.is_leased("site1", time_ms())
+            assert not hub.gate.is_leased("site1", wall_ms())
             assert provision_site(fleet.settings, "site1").identity.incarnation == 2
         async with fleet.open_site("site1") as site:
             await is_leased(site)
@@ -209,22 +210,22 @@ async def test_a_lease_of_a_key_that_is_here_and_not_read_yet_is_accepted(tmp_pa
 async def exchange(fleet: TrustFleet, role: Any, site: SiteTrust, hub: HubTrust) -> None:
     """What `tidegate keys rotate ROLE` and `revoke` do for a role of the repository."""
     where = places(fleet)
-    old = where.store.good(role, HUB, time_ms())[0]
+    old = where.store.good(role, HUB, wall_ms())[0]
     key = where.generate(role, HUB, lambda _: None)
-    await asyncio.to_thread(where.repository.rotate, role, key, where.signers(), time_ms())
+    await asyncio.to_thread(where.repository.rotate, role, key, where.signers(), wall_ms())
     await sees(site, hub)
     where = places(fleet)
-    await asyncio.to_thread(where.repository.revoke, old.key_id, where.signers(), time_ms())
-    where.store.revoke(old.key_id, time_ms(), "exchanged")
+    await asyncio.to_thread(where.repository.revoke, old.key_id, where.signers(), wall_ms())
+    where.store.revoke(old.key_id, wall_ms(), "exchanged")
     await sees(site, hub)
 
 
 async def exchange_own(fleet: TrustFleet, role: Any, owner: str, site: SiteTrust, hub: HubTrust) -> None:
     """What they do for a key of the hub or a site, after which the site gets leases all the same."""
-    old = places(fleet).store.good(role, owner, time_ms())[0]
+    old = places(fleet).store.good(role, owner, wall_ms())[0]
     for is_over in (False, True):
         if is_over:
-            places(fleet).store.expire(old.key_id, time_ms())
+            places(fleet).store.expire(old.key_id, wall_ms())
         else:
             places(fleet).generate(role, owner, lambda _: None)
         await asyncio.to_thread(places(fleet).publish_register)
@@ -260,7 +261,7 @@ async def test_who_has_no_lease_and_who_was_revoked_reads_nothing_and_a_site_s_o
             asked = {**which, "collection": name}
             found: list[type[TidegateError] | None] = []
             for call in (
-                lambda: state.head(site, name, time_ms()),
+                lambda: state.head(site, name, wall_ms()),
                 lambda: state.ranges(site, RangeRequest(**asked, ranges=("",))),
                 lambda: state.documents(site, DocumentsRequest(**asked, document_ids=("d1",))),
             ):
@@ -276,7 +277,7 @@ async def test_who_has_no_lease_and_who_was_revoked_reads_nothing_and_a_site_s_o
             await is_leased(site)
             assert ask("site1", "staff") == [None] * 3
             assert ask("site2", "staff") == [NoLeaseError] * 3
-            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", time_ms())
+            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", wall_ms())
             assert ask("site1", "staff") == ask("site1", "open") == [RevokedSiteError] * 3
         for reader in (HUB, "site2"):
             assert ask(reader, "own") == [NotOwnedError] * 3

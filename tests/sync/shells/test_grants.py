@@ -18,9 +18,9 @@ from tidegate.schemas import Collection, DownlinkRequest, replace
 from tidegate.schemas.lease import DownlinkReply
 from tidegate.schemas.subjects import HUB, corpus, lease_of
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import time_ms
 from tidegate.services.fleet.revocation import revoke_fleet_site
 from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.shells.site_grants import BEHIND_FOR_S, UNWANTED_FOR_S, is_same_pause, plan_pauses
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +82,7 @@ async def test_a_revoked_site_is_sent_nothing_new(tmp_path: Path) -> None:
             await store(fleet, "faq/1")
             for client in fleet.all_.sites.values():
                 await holds(client, "faq.1")
-            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", time_ms())
+            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", wall_ms())
             await hub.grants.apply_all()
             await store(fleet, "faq/2")
             await holds(fleet.all_.sites["site2"], "faq.1", "faq.2")

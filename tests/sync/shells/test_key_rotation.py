@@ -16,11 +16,11 @@ from tidegate.schemas import KeysRotated, RotateKeys, SignedOperation, decode, e
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import HUB, replica_request
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import time_ms
 from tidegate.services.fleet.revocation import revoke_fleet_site
 from tidegate.services.fleet.site_bundle import install_bundle, read_bundle, write_bundle
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.settings import Settings
+from tidegate.sync.shells.machine import wall_ms
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.site_records import SiteRecords
 
@@ -56,7 +56,7 @@ def hub_keys(fleet: TrustFleet) -> KeyStore:
 
 def signed_by(settings: Settings, key_id: str) -> SignedOperation:
     payload = encode(replace(OPERATION, signer=key_id))
-    signer = KeyStore(StatePaths(settings).keys).signer(key_id, time_ms())
+    signer = KeyStore(StatePaths(settings).keys).signer(key_id, wall_ms())
     signature = bytes.fromhex(signer.sign(b"tidegate/document-operation/v1\0" + payload).signature)
     return SignedOperation(payload=payload, signature=signature)
 
@@ -80,19 +80,19 @@ async def test_a_site_exchanges_its_keys_and_both_are_good_for_the_overlap(tmp_p
 
             known = {key.key_id: key for key in hub_keys(fleet).register().keys}
             assert not any(hub_keys(fleet).has_private(key_id) for key_id in new.values())
-            assert abs(known[old].expires_at_ms - time_ms() - DAY_MS) < 60_000
+            assert abs(known[old].expires_at_ms - wall_ms() - DAY_MS) < 60_000
             assert (await site.attester.attest()).code == ""
             record = SiteRecords(StatePaths(fleet.settings_of(HUB)).site_records).load("site1")
             assert record.device_key == new["device"]
             for key_id in (old, new["author"]):
                 signed = signed_by(settings, key_id)
-                assert hub.verifier.is_signed("site1", key_id, signed, time_ms())
+                assert hub.verifier.is_signed("site1", key_id, signed, wall_ms())
             ended = signed_by(settings, old)
-            assert not hub.verifier.is_signed("site1", old, ended, time_ms() + 2 * DAY_MS)
+            assert not hub.verifier.is_signed("site1", old, ended, wall_ms() + 2 * DAY_MS)
 
             async def is_published() -> bool:
                 signed = signed_by(settings, new["author"])
-                return site.verifier.is_signed("site1", new["author"], signed, time_ms())
+                return site.verifier.is_signed("site1", new["author"], signed, wall_ms())
 
             await until(is_published)
 
@@ -107,7 +107,7 @@ async def test_an_exchange_that_was_cut_goes_on_with_the_same_key(tmp_path: Path
             assert isinstance(refused, ReplicaFault)
             assert refused.code == "unreachable"
             assert site.signer.key_id == old, "what nobody admitted signs nothing"
-            [made] = waiting.good("author", "site1", time_ms())
+            [made] = waiting.good("author", "site1", wall_ms())
             async with fleet.open_hub():
                 answers: list[KeysRotated] = []
 
@@ -131,7 +131,7 @@ async def test_a_revoked_site_gets_no_new_key(tmp_path: Path) -> None:
                 return site.is_leased
 
             await until(is_leased)
-            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", time_ms())
+            revoke_fleet_site(StatePaths(fleet.settings_of(HUB)), "site1", "stolen", wall_ms())
             refused = await rotate(fleet)
             assert isinstance(refused, ReplicaFault)
             assert refused.code == "revoked_site"
