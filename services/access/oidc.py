@@ -6,6 +6,7 @@ tokens (RFC 8725, 2.1). Next: callers.py."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,11 +29,15 @@ _SUBJECT = re.compile(r"[!-~]{1,255}")
 class OidcTokens:
     """Checks tokens of one provider."""
 
-    def __init__(self, settings: OidcSettings) -> None:
-        """Raises `OidcSettingsError` where no token could be checked."""
+    def __init__(self, settings: OidcSettings, now_ms: Callable[[], int] = lambda: 0) -> None:
+        """`now_ms` is a clock that is not set back: what has ended by it is refused, whatever the wall clock says.
+
+        Raises `OidcSettingsError` where no token could be checked.
+        """
         if not settings.keys_file:
             raise OidcSettingsError("`gateway.oidc.issuer` is set, and `keys_file` is not")
         self._settings = settings
+        self._now_ms = now_ms
         self._path = Path(settings.keys_file)
         self._seen: tuple[int, int] | None = None
         self._keys: dict[str, Any] = {}
@@ -71,6 +76,8 @@ class OidcTokens:
             leeway=known.leeway_s,
             options={"require": list(REQUIRED)},
         )
+        if int(found["exp"]) <= self._now_ms() / 1000 - known.leeway_s:
+            raise jwt.ExpiredSignatureError("it has expired, and the machine's clock was set back since")
         return found
 
     def _role(self, claims: dict[str, Any]) -> Role:

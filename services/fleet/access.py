@@ -4,11 +4,11 @@ Next: services/access/access_keys.py; services/gateway, which asks for them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tidegate.services.access.access_keys import AccessKeys
+from tidegate.services.fleet.machine_clock import open_expiry_time
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 
@@ -17,8 +17,8 @@ TEMPORARY_MS = 7 * 86_400_000
 
 
 def open_access_keys(settings: Settings) -> AccessKeys:
-    """The keys of the machine that the settings are of."""
-    return AccessKeys(StatePaths(settings).access_keys, lambda: time.time_ns() // 1_000_000)
+    """The keys of the machine that the settings are of. Raises `UnreadableError` where the hub's time is."""
+    return AccessKeys(StatePaths(settings).access_keys, open_expiry_time(settings))
 
 
 @contextmanager

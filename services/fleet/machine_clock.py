@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.settings import Settings
+from tidegate.sync.rules.staleness import TimeJudgement, TimeWentBackError, judge_time
 from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.steady_clock import STEADY_FILE, SteadyClock
 from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
@@ -29,6 +31,34 @@ def open_trusted_time(settings: Settings) -> Callable[[], int]:
         return clock.judge(read_machine_clock()).trusted_ms
 
     return hub_time(StatePaths(settings)) if settings.site == HUB else trusted_ms
+
+
+def open_expiry_time(settings: Settings) -> Callable[[], int]:
+    """The time in milliseconds by which credentials end at this domain: at a site the one that it trusts, where the hub
+    has told one in this start of the machine; else by a clock that begins now, no step of the wall clock moves, and is
+    never behind what was trusted before. Raises `UnreadableError` where the hub's is."""
+    if settings.site == HUB:
+        return hub_time(StatePaths(settings))
+    trusted, steady = TrustedClock(StatePaths(settings).trust / TIME_FILE), SteadyClock()
+
+    def expiry_ms() -> int:
+        judged = _judge(trusted)
+        return max(steady.now_ms(), judged.trusted_ms) if judged.is_doubtful else judged.trusted_ms
+
+    return expiry_ms
+
+
+def _judge(trusted: TrustedClock) -> TimeJudgement:
+    """What may be trusted; doubtful where nothing, or nothing of this machine's clock, is known."""
+    try:
+        known = trusted.known()
+        if known is None:
+            return TimeJudgement(trusted_ms=0, is_doubtful=True)
+        return judge_time(known, read_machine_clock())
+    except TimeWentBackError:
+        return TimeJudgement(trusted_ms=known.trusted_ms if known else 0, is_doubtful=True)
+    except UnreadableError:  # the sync worker names the file; nobody is let in by it for longer than by no file
+        return TimeJudgement(trusted_ms=0, is_doubtful=True)
 
 
 def open_hub_clock(hub: StatePaths) -> SteadyClock:

@@ -22,6 +22,7 @@ from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_ht
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.steady_clock import SteadyClock
 
 
 @asynccontextmanager
@@ -61,7 +62,7 @@ async def open(  # noqa: A001 a composition root is called `open` here
 
 
 def open_callers(settings: Settings) -> Callers:
-    """Who is let in, as the settings and the keys of this machine say. Raises `OidcSettingsError`."""
-    return Callers(
-        open_access_keys(settings), OidcTokens(settings.gateway.oidc) if settings.gateway.oidc.issuer else None
-    )
+    """Who is let in, as the settings and the keys of this machine say. Raises `OidcSettingsError`,
+    `UnreadableError`."""
+    oidc = settings.gateway.oidc
+    return Callers(open_access_keys(settings), OidcTokens(oidc, SteadyClock().now_ms) if oidc.issuer else None)

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.oidc_tokens import ISSUER, key_set, token
 from tests.support.trust_hub import BOOT, BUDGET, DAY, NOW, POLICY, TrustHub, at
+from tidegate.services.access.faults import CredentialRefusedError
+from tidegate.services.access.oidc import OidcTokens
+from tidegate.services.access.settings import OidcSettings
+from tidegate.services.fleet.access import open_access_keys
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
 from tidegate.sync.rules.staleness import HeldArtefact, Now, rung_at
 from tidegate.sync.rules.steady_clock import (
     BELIEVED_AFTER_MS,
@@ -19,7 +26,9 @@ from tidegate.sync.rules.steady_clock import (
     steady_time,
 )
 from tidegate.sync.trust.client import RepositoryClient
+from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.steady_clock import STEADY_FILE, SteadyClock
+from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +99,56 @@ def test_a_clock_that_stays_ahead_is_believed_after_an_hour_and_one_that_stays_b
             clock.now_ms()
         assert clock.now_ms() == NOW + machine.passed_ms + (2 * HOUR if way > 0 else 0)
         assert bool(clock.fault) == (way < 0)
+
+
+def site_of(state: Path) -> Settings:
+    return Settings(site="site1", state_dir=str(state))
+
+
+def test_an_access_key_that_has_ended_is_not_revived_by_a_wall_clock_that_was_set_back(tmp_path: Path) -> None:
+    """The hub told its time, and then the site's wall clock was set back by a month: as if it told one in a month."""
+    settings = site_of(tmp_path)
+    keys = open_access_keys(settings)
+    _, text = keys.issue("kiosk", "app", 7 * DAY)
+    assert keys.check(text).tenant == "kiosk"
+    trusted = TrustedClock(StatePaths(settings).trust / TIME_FILE)
+    trusted.tell(read_machine_clock().wall_ms + 30 * DAY, read_machine_clock(), is_live=True)
+    for each in (keys, open_access_keys(settings)):
+        with pytest.raises(CredentialRefusedError):
+            each.check(text)
+    _, later = keys.issue("kiosk", "app", DAY)
+    assert keys.check(later).tenant == "kiosk", "a new one is good all the same"
+
+
+def test_a_site_that_has_started_anew_takes_no_key_that_had_ended_by_what_it_last_trusted(tmp_path: Path) -> None:
+    settings = site_of(tmp_path)
+    now, path = read_machine_clock(), StatePaths(settings).trust / TIME_FILE
+    _, text = open_access_keys(settings).issue("kiosk", "app", 7 * DAY)
+    before = Now(boot_id="cd" * 8, monotonic_ms=now.monotonic_ms, wall_ms=now.wall_ms + 30 * DAY)
+    TrustedClock(path).tell(before.wall_ms, before, is_live=True)
+    with pytest.raises(CredentialRefusedError):
+        open_access_keys(settings).check(text)
+    path.write_bytes(b"broken")
+    assert open_access_keys(settings).check(text).tenant == "kiosk", "by no file it is as good as without one"
+
+
+def test_a_key_does_not_end_early_where_the_wall_clock_alone_is_ahead(tmp_path: Path) -> None:
+    settings = site_of(tmp_path)
+    trusted = TrustedClock(StatePaths(settings).trust / TIME_FILE)
+    trusted.tell(read_machine_clock().wall_ms - 30 * DAY, read_machine_clock(), is_live=True)
+    keys = open_access_keys(settings)
+    key, text = keys.issue("kiosk", "app", 7 * DAY)
+    assert key.expires_at_ms < read_machine_clock().wall_ms
+    assert keys.check(text).tenant == "kiosk"
+
+
+def test_a_provider_s_token_that_has_ended_is_not_revived_either(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(key_set("r1"))
+    settings = OidcSettings(issuer=ISSUER, keys_file=str(tmp_path / "keys.json"))
+    now_ms = read_machine_clock().wall_ms
+    assert OidcTokens(settings, lambda: now_ms).check(token()).tenant == "kiosk"
+    with pytest.raises(CredentialRefusedError, match="set back"):
+        OidcTokens(settings, lambda: now_ms + HOUR).check(token())
 
 
 READINGS = st.lists(

@@ -7,31 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
+from tests.support.oidc_tokens import EC, ISSUER, OTHER, RSA, key_set, token
 from tidegate.services.access.access_keys import AccessKeys
 from tidegate.services.access.callers import Callers
 from tidegate.services.access.faults import CredentialRefusedError, OidcSettingsError
 from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.access.settings import OidcSettings
-
-ISSUER = "https://id.example"
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-EC = ec.generate_private_key(ec.SECP256R1())
-OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def key_set(*names: str) -> str:
-    known = {
-        "r1": {**RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True), "kid": "r1", "alg": "RS256"},
-        "e1": {**ECAlgorithm.to_jwk(EC.public_key(), as_dict=True), "kid": "e1", "alg": "ES256"},
-        "shared": {"kty": "oct", "kid": "shared", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"},
-    }
-    return json.dumps({"keys": [known[name] for name in names]})
 
 
 @pytest.fixture
@@ -39,13 +25,6 @@ def settings(tmp_path: Path) -> OidcSettings:
     path = tmp_path / "keys.json"
     path.write_text(key_set("r1", "e1", "shared"))
     return OidcSettings(issuer=ISSUER, keys_file=str(path))
-
-
-def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "r1", **claims: Any) -> str:
-    now = int(time.time())
-    body = {"iss": ISSUER, "aud": "tidegate", "sub": "ada", "exp": now + 60, "tenant": "kiosk", **claims}
-    body = {name: value for name, value in body.items() if value is not None}
-    return jwt.encode(body, key, algorithm=algorithm, headers={"kid": kid} if kid else None)
 
 
 @pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA, "RS256", "r1"), (RSA, "PS256", "r1"), (EC, "ES256", "e1")])
