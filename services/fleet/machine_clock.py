@@ -35,11 +35,12 @@ def open_trusted_time(settings: Settings) -> Callable[[], int]:
 
 def open_expiry_time(settings: Settings) -> Callable[[], int]:
     """The time in milliseconds by which credentials end at this domain: at a site the one that it trusts, where the hub
-    has told one in this start of the machine; else by a clock that begins now, no step of the wall clock moves, and is
-    never behind what was trusted before. Raises `UnreadableError` where the hub's is."""
+    has told one in this start of the machine; else by its steady clock, which is never behind what was trusted before.
+    Raises `UnreadableError` where that one is."""
     if settings.site == HUB:
         return hub_time(StatePaths(settings))
-    trusted, steady = TrustedClock(StatePaths(settings).trust / TIME_FILE), SteadyClock()
+    paths = StatePaths(settings)
+    trusted, steady = TrustedClock(paths.trust / TIME_FILE), open_steady_clock(paths)
 
     def expiry_ms() -> int:
         judged = _judge(trusted)
@@ -61,13 +62,13 @@ def _judge(trusted: TrustedClock) -> TimeJudgement:
         return TimeJudgement(trusted_ms=0, is_doubtful=True)
 
 
-def open_hub_clock(hub: StatePaths) -> SteadyClock:
-    """The time by which the hub dates what its sites believe: a step of the machine's clock does not move it. Its sync
-    worker stores it. Raises `UnreadableError`."""
-    return SteadyClock(hub.trust / STEADY_FILE)
+def open_steady_clock(domain: StatePaths) -> SteadyClock:
+    """The time by which the hub dates what its sites believe, and a site what it keeps for so long: a step of the
+    machine's clock does not move it. The domain's sync worker stores it. Raises `UnreadableError`."""
+    return SteadyClock(domain.trust / STEADY_FILE)
 
 
 def hub_time(hub: StatePaths) -> Callable[[], int]:
     """The hub's time in milliseconds since 1970, for what runs beside its sync worker. Raises `UnreadableError`, then
     and when it is called."""
-    return open_hub_clock(hub).now_ms
+    return open_steady_clock(hub).now_ms

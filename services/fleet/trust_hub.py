@@ -21,7 +21,7 @@ from tidegate.schemas.subjects import BUCKETS, HUB, activation_vote, lease_of
 from tidegate.schemas.switch import SwitchStatus
 from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
-from tidegate.services.fleet.machine_clock import open_hub_clock
+from tidegate.services.fleet.machine_clock import open_steady_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.transfers import TransferClass
@@ -66,7 +66,7 @@ class HubTrust:
         self._records = SiteRecords(paths.site_records)
         allowed = AllowedDigests(paths.allowed)
         allowed.allow({CODE: running_code()})
-        self.clock = open_hub_clock(paths)
+        self.clock = open_steady_clock(paths)
         self.clock.store()
         now_ms = self.clock.now_ms
         keys = LiveKeys(paths.keys, HUB, passphrase_in_environment)

@@ -19,6 +19,7 @@ from tidegate.schemas.message import encode
 from tidegate.schemas.replica import ArtefactStatus
 from tidegate.schemas.subjects import replica_request
 from tidegate.services.fleet.hub_keys import new_passphrase_in_environment, passphrase_in_environment
+from tidegate.services.fleet.machine_clock import open_steady_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import open_stores
 from tidegate.services.settings import Settings
@@ -29,7 +30,7 @@ from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
 from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
 from tidegate.sync.shells.key_rotation import RotationPorts, SiteKeyRotation
-from tidegate.sync.shells.machine import Measures, running_code, wall_ms
+from tidegate.sync.shells.machine import Measures, running_code
 from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import TargetSnapshots
@@ -68,7 +69,8 @@ class SiteTrust:
     """What others need of it: `signer` and `verifier` of documents, `identity`, `artefacts`, `attester`."""
 
     def __init__(self, settings: Settings, bus: JetStreamBus, ports: SiteTrustPorts) -> None:
-        """Raises `NoIdentityError`, `KeysMissingError`, `PassphraseError` where the site was not provisioned."""
+        """Raises `NoIdentityError`, `KeysMissingError`, `PassphraseError` where the site was not provisioned,
+        `UnreadableError`, `OSError`."""
         paths = StatePaths(settings)
         self._settings = settings
         self._models = Path(paths.models)
@@ -77,7 +79,9 @@ class SiteTrust:
         self.identity = file.load()
         keys = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
         proven = ProvenSignatures()
-        self.signer = LiveAuthor(keys, wall_ms, proven)
+        self.clock = open_steady_clock(paths)
+        self.clock.store()
+        self.signer = LiveAuthor(keys, self.clock.now_ms, proven)
         stores = open_stores(bus)
         self._source = ObjectSource(stores, settings.tenants)
         self.client = RepositoryClient(paths.trust, self._source)
@@ -121,7 +125,8 @@ class SiteTrust:
         named = [f"{path}: {why}" for path, why in sorted(self.artefacts.faults.items())]
         lease = self.attester.report.reason if self.attester.report.code else ""
         switches = self.switches.fault if self.switches.fault != self.artefacts.fault else ""
-        return tuple(fault for fault in (self.artefacts.fault, switches, self.downlink.fault, lease, *named) if fault)
+        found = (self.clock.fault, self.artefacts.fault, switches, self.downlink.fault, lease, *named)
+        return tuple(fault for fault in found if fault)
 
     async def answer_attest(self, _: bytes) -> bytes:
         """What answers `replica.attest`: a `LeaseReport`."""
@@ -227,6 +232,7 @@ async def open_site_trust(settings: Settings, bus: JetStreamBus, ports: SiteTrus
         trust.attester.keep(),
         trust.downlink.keep(),
         trust.feed.keep(),
+        trust.clock.keep(),
     )
     try:
         async with running(*loops):

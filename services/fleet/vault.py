@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidegate.services.fleet.machine_clock import open_steady_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.privacy.site_key import load_site_key
 from tidegate.services.privacy.vault import Vault
@@ -21,5 +22,8 @@ def open_vault(settings: Settings, *, accept: bool = False) -> Vault:
 
     Raises `SiteKeyError`, `VaultDamagedError`, `VaultRolledBackError`, `OSError`.
     """
-    key = load_site_key(StatePaths(settings).key)
-    return Vault.open(vault_paths(settings), key, settings.privacy.vault_ttl_s, accept=accept)
+    paths = StatePaths(settings)
+    clock = open_steady_clock(paths)
+    opened = Vault.open(vault_paths(settings), load_site_key(paths.key), settings.privacy.vault_ttl_s, accept=accept)
+    opened.clock = lambda: clock.now_ms() / 1000  # a step ahead would destroy every value, and every key
+    return opened

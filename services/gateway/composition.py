@@ -13,6 +13,7 @@ from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.asked_index import keep_noting
 from tidegate.services.fleet.audit_spool import EventSpool
+from tidegate.services.fleet.machine_clock import open_steady_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.refusal_counts import COUNTS, reporting
 from tidegate.services.fleet.stream_fills import keep_looking
@@ -22,7 +23,6 @@ from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_ht
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.settings import Settings
-from tidegate.sync.trust.steady_clock import SteadyClock
 
 
 @asynccontextmanager
@@ -65,4 +65,5 @@ def open_callers(settings: Settings) -> Callers:
     """Who is let in, as the settings and the keys of this machine say. Raises `OidcSettingsError`,
     `UnreadableError`."""
     oidc = settings.gateway.oidc
-    return Callers(open_access_keys(settings), OidcTokens(oidc, SteadyClock().now_ms) if oidc.issuer else None)
+    clock = open_steady_clock(StatePaths(settings))
+    return Callers(open_access_keys(settings), OidcTokens(oidc, clock.now_ms) if oidc.issuer else None)

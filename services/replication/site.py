@@ -63,7 +63,8 @@ async def open_site_worker(settings: Settings, bus: Bus) -> AsyncIterator[SiteSy
             async with open_replication(settings, bus, parts) as site:
                 assert isinstance(site, SiteSync)  # the settings are a site's
                 readmission = Loop("incarnation", partial(readmit, site, trust), 60.0, site.faults)
-                archive = Loop("archive", AnswerArchiver(settings, bus).work, EVERY_S, site.faults)
+                archiver = AnswerArchiver(settings, bus, lambda: trust.clock.now_ms() / 1000)
+                archive = Loop("archive", archiver.work, EVERY_S, site.faults)
                 async with running([*worker.loops(site.faults), readmission, archive]):
                     yield site
         finally:

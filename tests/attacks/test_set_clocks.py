@@ -3,6 +3,7 @@ nothing wrong that stays so when the clock is right again."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.access.settings import OidcSettings
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.staleness import HeldArtefact, Now, rung_at
 from tidegate.sync.rules.steady_clock import (
@@ -149,6 +151,26 @@ def test_a_provider_s_token_that_has_ended_is_not_revived_either(tmp_path: Path)
     assert OidcTokens(settings, lambda: now_ms).check(token()).tenant == "kiosk"
     with pytest.raises(CredentialRefusedError, match="set back"):
         OidcTokens(settings, lambda: now_ms + HOUR).check(token())
+
+
+def set_ahead(settings: Settings, by_ms: int) -> None:
+    """Have this machine's wall clock be one that was set ahead, by what the site's sync worker has stored before."""
+    now = read_machine_clock()
+    before = Now(boot_id=now.boot_id, monotonic_ms=now.monotonic_ms, wall_ms=now.wall_ms - by_ms)
+    SteadyClock(StatePaths(settings).trust / STEADY_FILE, lambda: before).store()
+
+
+def test_a_wall_clock_that_was_set_ahead_costs_nobody_what_the_vault_holds(tmp_path: Path) -> None:
+    settings = site_of(tmp_path)
+    before_s = (read_machine_clock().wall_ms - YEAR) / 1000
+    with closing(open_vault(settings)) as vault:
+        vault.clock = lambda: before_s
+        [kept] = vault.put_all("kiosk", "ann", [("EMAIL", "ann@example.com")], "s")
+    set_ahead(settings, YEAR)
+    with closing(open_vault(settings)) as vault:
+        assert vault.expire() == 0
+        vault.put_all("kiosk", "bob", [("EMAIL", "bob@example.com")], "s")  # which deletes what has ended
+        assert vault.detokenise(kept, "kiosk", "ann", "answer", "s") == "ann@example.com"
 
 
 READINGS = st.lists(
