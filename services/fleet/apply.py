@@ -25,7 +25,6 @@ from tidegate.services.fleet.made_files import (
     take_all,
 )
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.knowledge.index.thesaurus import save_thesaurus
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.packs.active import PackInForce
@@ -118,12 +117,12 @@ def apply_artefacts(paths: StatePaths, tenant: str, files: ArtefactFiles, made: 
 
 
 def has_to_remake(paths: StatePaths, tenant: str) -> bool:
-    """Whether what is made of documents is to be made anew: one in ten of them came or went since, or the models are
+    """Whether what is made of documents is to be made anew: one in ten of them is not what it was, or the models are
     others. Costs little where not. Raises `IndexDamagedError`."""
     known = GenerationStore(paths.active(tenant)).usable()
     if known is None:
         return False
-    is_grown = has_outgrown(known.made_of, read_head_of(paths.index(tenant)).documents)
+    is_grown = has_outgrown(known.made_of, paths.index(tenant))
     return is_grown or known.made_of.get(MODELS) != digest_models(paths)
 
 

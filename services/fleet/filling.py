@@ -20,7 +20,6 @@ from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.publishing import PackPublication, PublishReport, publish_pack
 from tidegate.services.fleet.replicas import open_replica_client
-from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.packs.generations import GenerationStore
 from tidegate.services.settings import Settings
 
@@ -87,7 +86,6 @@ def find_not_in_force(settings: Settings, tenant: str, report: PublishReport) ->
     for artefact in report.artefacts:
         if record.epochs.get(f"{artefact.kind}/{artefact.name}", 0) < artefact.epoch:
             return f"the {artefact.kind} {artefact.name} {artefact.epoch}"
-    held = read_head_of(paths.index(tenant)).documents
-    if has_outgrown(record.made_of, held):
-        return f"what is made of {held} documents of {tenant}"
+    if has_outgrown(record.made_of, paths.index(tenant)):
+        return f"what is made of the documents of {tenant}"
     return ""

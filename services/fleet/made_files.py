@@ -19,6 +19,7 @@ from tidegate.schemas.pack import Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import MULTILINGUAL
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge.index.changes import HeldThen, count_changes
 from tidegate.services.knowledge.intent_classifier import VECTORS, IntentHead
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.fit import digest_questions
@@ -29,8 +30,8 @@ from tidegate.services.packs.generations import GenerationRecord, GenerationStor
 
 GREW_BY = 10
 MODELS, INTENTS, CONFIDENCE = "models", "intents", "confidence"
-DOCUMENTS = "documents of "
-"""Before the name of what was made: how many documents there were then."""
+_DOCUMENTS, _NUMBERS = "documents of ", "numbers of "
+"""Before the name of what was made: how many documents there were then, and where the numbers of later ones begin."""
 MADE_WITH: tuple[ArtefactKind, ...] = ("intents", "calibration", "thesaurus", "confidence")
 """The kinds of parts of which something is made. All others can change without any model at hand."""
 _BESIDE = {INTENT_HEAD: VECTORS}
@@ -79,7 +80,7 @@ class WantedFiles(NamedTuple):
             for source in sources:
                 if all(source.made_of.get(key) == self.made_of[key] for key in keys) and _take(name, source, directory):
                     missing.discard(name)
-                    made_of[DOCUMENTS + name] = source.made_of.get(DOCUMENTS + name, "0")
+                    made_of |= record_held([name], _read_record(source.made_of, name))
                     break
         return missing, made_of
 
@@ -89,10 +90,19 @@ def take_all(source: MadeFolder, names: Iterable[str], directory: Path) -> list[
     return [name for name in names if not _take(name, source, directory)]
 
 
-def has_outgrown(made_of: Mapping[str, str], documents: int) -> bool:
-    """Whether one in `GREW_BY` of the documents came or went since something was made of them."""
-    counts = [int(count) for key, count in made_of.items() if key.startswith(DOCUMENTS)]
-    return any(abs(documents - count) * GREW_BY > count for count in counts)
+def record_held(names: Iterable[str], held: HeldThen) -> dict[str, str]:
+    """What `has_outgrown` has to know of files that are made of the documents held now."""
+    return {key: str(number) for name in names for key, number in zip(_held_keys(name), held, strict=True)}
+
+
+def has_outgrown(made_of: Mapping[str, str], index: Path) -> bool:
+    """Whether one in `GREW_BY` of the documents came, went or became another one since something was made of them.
+
+    What an earlier version made, which noted less, counts as made of none. Raises what `IndexDatabase` does.
+    """
+    names = [key.removeprefix(_DOCUMENTS) for key in made_of if key.startswith(_DOCUMENTS)]
+    then = {_read_record(made_of, name) for name in names}
+    return any(count_changes(index, each) * GREW_BY > each.documents for each in then)
 
 
 def digest_models(paths: StatePaths) -> str:
@@ -108,6 +118,14 @@ def digest_files(files: Iterable[Path]) -> str:
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _read_record(made_of: Mapping[str, str], name: str) -> HeldThen:
+    return HeldThen(*(int(made_of.get(key, "0")) for key in _held_keys(name)))
+
+
+def _held_keys(name: str) -> tuple[str, str]:
+    return _DOCUMENTS + name, _NUMBERS + name
 
 
 def _take(name: str, source: MadeFolder, directory: Path) -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tidegate.schemas.pack import Document, Pack
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.made_files import DOCUMENTS, MadeFolder, WantedFiles, has_outgrown
+from tidegate.services.fleet.made_files import MadeFolder, WantedFiles, has_outgrown, record_held
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier
-from tidegate.services.knowledge.index.database import read_head_of
+from tidegate.services.knowledge.index.changes import read_held
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.texts import list_documents
@@ -38,7 +38,7 @@ LoadUnits = Callable[[], UnitReader]
 
 def make_files(paths: StatePaths, tenant: str, parts: Iterable[PackPart], load_units: LoadUnits) -> MadeFolder:
     """Make what belongs beside these parts and is not in force already, out of them and of the documents that the
-    tenant's index holds; where so many documents came or went that it is outgrown, all of it.
+    tenant's index holds; where so many documents came, went or changed that it is outgrown, all of it.
 
     The folder is the caller's, who removes it. One at a time for a tenant: what a maker that was killed has left is
     removed. Raises `PackError`, `PartNameError`, `PartUnreadableError`, `EmbeddingModelMissingError`,
@@ -53,10 +53,10 @@ def make_files(paths: StatePaths, tenant: str, parts: Iterable[PackPart], load_u
         write_parts(parts, directory)
         pack = load_parts(directory)
         save_thesaurus(directory, pack.thesaurus)
-        wanted, documents = WantedFiles.of_parts(paths, directory, pack), read_head_of(paths.index(tenant)).documents
+        wanted, held = WantedFiles.of_parts(paths, directory, pack), read_held(paths.index(tenant))
         known = store.usable()
         before = [] if known is None else [MadeFolder.of_generation(store, known)]
-        is_outgrown = known is not None and has_outgrown(known.made_of, documents)
+        is_outgrown = known is not None and has_outgrown(known.made_of, paths.index(tenant))
         missing, made_of = wanted.take_over([] if is_outgrown else before, directory)
         if missing:
             vectors = [each.folder / intent_classifier.VECTORS for each in before]
@@ -64,7 +64,7 @@ def make_files(paths: StatePaths, tenant: str, parts: Iterable[PackPart], load_u
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    return MadeFolder(directory, made_of | {f"{DOCUMENTS}{name}": str(documents) for name in missing})
+    return MadeFolder(directory, made_of | record_held(missing, held))
 
 
 class _Maker:

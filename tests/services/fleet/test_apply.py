@@ -121,6 +121,28 @@ def test_what_is_made_of_all_documents_is_made_anew_once_many_came(site: Setting
     assert not has_to_remake(paths, "nobody")
 
 
+def test_as_many_new_documents_as_go_are_many_changes(site: Settings, units: UnitReader) -> None:
+    paths = StatePaths(site)
+    index = HybridIndex.open(paths.index("kiosk"), units.embedder)
+    index.delete([BRANCH[0].id])
+    index.close()
+    add_documents(site, units, 1)
+    assert has_to_remake(paths, "kiosk")
+    put_in_force(site)
+    assert "margaret okafor" in generation(site).published
+    assert not has_to_remake(paths, "kiosk")
+
+
+def test_what_a_version_made_that_noted_no_numbers_is_made_anew(site: Settings) -> None:
+    file = generation(site).directory / "generation.json"
+    record = msgspec.json.decode(file.read_bytes())
+    record["made_of"] = {key: value for key, value in record["made_of"].items() if not key.startswith("numbers of ")}
+    file.write_bytes(msgspec.json.encode(record))
+    assert has_to_remake(StatePaths(site), "kiosk")
+    put_in_force(site)
+    assert not has_to_remake(StatePaths(site), "kiosk")
+
+
 def test_a_policy_that_comes_with_new_intents_does_not_wait_for_them(site: Settings, units: UnitReader) -> None:
     before, paths = generation(site), StatePaths(site)
     parts = {"policy/branch": ABSTAINS, "intents/intents": PARTS["intents/intents"].replace("hours", "opening")}
