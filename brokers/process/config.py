@@ -102,7 +102,7 @@ def load(
     if faults:
         raise SettingsError(tuple(faults))
     origins = {key: given[key].origin if key in given else "default" for key in known}
-    return Loaded(_build(kind, values), origins)
+    return Loaded(_build(kind, values, origins), origins)
 
 
 def explain(loaded: Loaded[Any]) -> tuple[SettingRow, ...]:
@@ -269,11 +269,16 @@ def show_value(key: str, value: object) -> str:
     return str(value)
 
 
-def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], prefix: str = "") -> Any:
+def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], origins: Mapping[str, str], prefix: str = "") -> Any:
+    """Raises `SettingsError` for values that do not go together, or that the section itself refuses."""
     fields: dict[str, Any] = {}
     for name, hint in _hints_of(kind).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            fields[name] = _build(hint, values, f"{prefix}{name}.")
+            fields[name] = _build(hint, values, origins, f"{prefix}{name}.")
         elif prefix + name in values:
             fields[name] = values[prefix + name]
-    return kind(**fields)
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        given = {origins[prefix + name] for name in fields if prefix + name in values}
+        raise SettingsError((SettingsFault(prefix.rstrip("."), ", ".join(sorted(given)), str(error)),)) from error

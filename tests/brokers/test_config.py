@@ -117,6 +117,13 @@ def test_a_bad_variable_is_named_as_it_is_spelled(name: str, value: str, reason:
     assert reason in str(fault)
 
 
+def test_what_a_section_refuses_is_a_fault_of_it_with_where_its_values_are_from(tmp_path: Path) -> None:
+    path = toml(tmp_path, "[retention]\npipe_s = 5\n")
+    [fault] = faults_of(path, {"TIDEGATE_RETENTION__VERDICTS_S": "7200"})
+    assert (fault.key, fault.origin) == ("retention", f"{path}, TIDEGATE_RETENTION__VERDICTS_S")
+    assert "pipe_s is 5 s" in fault.reason
+
+
 def test_an_unknown_argument_is_a_fault_with_a_hint() -> None:
     [fault] = faults_of(router__kk=3)
     assert fault.hint == "did you mean router__k?"
