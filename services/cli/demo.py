@@ -30,6 +30,7 @@ from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.deployment import Deployment, deploy
 from tidegate.services.fleet.filling import FilledSites, fill_sites
+from tidegate.services.fleet.measured import accept_own_sites
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.nats_users import replace_seed, temporary_application
 from tidegate.services.fleet.provision import provision_fleet
@@ -118,6 +119,7 @@ async def start_fleet(
     """A fleet whose sites are filled from the hub, up while the context lasts."""
     await build_models(job.settings, progress)
     await asyncio.to_thread(provision_fleet, job.settings, job.sites)
+    await asyncio.to_thread(accept_own_sites, job.settings, job.sites)
     counted = f"a hub and {len(job.sites)} site{'s' * (len(job.sites) > 1)}"
     progress.start(f"starting {counted}", 1)
 

@@ -12,6 +12,7 @@ import msgspec
 from tidegate.brokers.base import Bus
 from tidegate.schemas import ArtefactStatus, CollectionStatus, ReplicaStatus, UnreadableError
 from tidegate.schemas.artefact import Rung
+from tidegate.schemas.subjects import HUB
 from tidegate.sync.shells.replica_client import ReplicaClient, ReplicaRefusedError, SyncWorkerMissingError
 
 ASK_WITHIN_S = 1.0
@@ -129,10 +130,13 @@ def is_policy(artefact: ArtefactStatus) -> bool:
 
 
 def find_replica_problems(domain: str, status: ReplicaStatus) -> list[str]:
-    """What of it somebody has to look at: a fence, a rung on which little is answered, a replica that holds nothing."""
+    """What of it somebody has to look at: a fence, a rung on which little is answered, a lease that is refused, and a
+    replica that holds nothing."""
     problems = [f"{domain}: it is fenced: its disk is a restored backup or a clone"] if status.is_fenced else []
     if status.rung in ("evidence-only", "closed"):
         problems.append(f"{domain}: it is {status.rung}: {status.rung_reason or 'no reason is known'}")
+    if status.faults and not status.lease_until_ms > status.trusted_ms and domain != HUB:
+        problems.append(f"{domain}: it has no lease: {'; '.join(status.faults)}")
     stopped = [each for each in status.collections if each.state in ("fenced", "revoked")]
     return problems + [f"{domain}: {each.tenant}/{each.collection} is {each.state}" for each in stopped]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from tidegate.schemas.replica import ArtefactStatus
 from tidegate.schemas.subjects import replica_request
 from tidegate.services.fleet.hub_keys import new_passphrase_in_environment, passphrase_in_environment
 from tidegate.services.fleet.machine_clock import open_steady_clock
+from tidegate.services.fleet.measured import measure_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import open_stores
 from tidegate.services.settings import Settings
@@ -44,9 +44,6 @@ from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.switches import write_switches
-
-MEASURED_SETTINGS = ("tenants", "prefilter", "router", "retriever", "drafter", "cloud_verifier")
-"""The sections of the settings that decide answers."""
 
 
 async def apply_nothing(tenant: str) -> None:
@@ -197,8 +194,6 @@ class SiteTrust:
 
     def _measure(self) -> dict[str, str]:
         """What is stated: the code of this process, the settings that decide answers, models, policies in force."""
-        settings = {name: getattr(self._settings, name) for name in MEASURED_SETTINGS}
-        encoded = msgspec.json.encode(settings, order="deterministic")
         policies = {
             measurement_of(each.artefact): self._holdings.verified(each.artefact).name
             for each in self._holdings.activated().values()
@@ -206,7 +201,7 @@ class SiteTrust:
         }
         return {
             CODE: running_code(),
-            CONFIGURATION: sha256(encoded).hexdigest(),
+            CONFIGURATION: measure_settings(self._settings),
             MODELS: self._measures.digest(self._models),
             **policies,
         }

@@ -43,7 +43,9 @@ class ClonedSiteError(TrustError):
 class UnexpectedDigestError(TrustError):
     """The site runs something else than what the hub allows, or does not say what it runs."""
 
-    hint = "bring the site to an allowed version, or allow the digest at the hub; then attest again"
+    hint = (
+        "models, settings: `tidegate site accept SITE` at the hub, if they are as they should be; code: upgrade the hub"
+    )
 
 
 class LowAssuranceError(TrustError):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.nats_fleet import until
 from tests.support.trust_fleet import TENANT, TrustFleet, publish_at, trust_fleet
-from tidegate.schemas import RejectError
+from tidegate.schemas import RejectError, ReplicaStatus, replace
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.audit_spool import EventSpool
+from tidegate.services.fleet.measured import accept_own_sites
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.replica_status import find_replica_problems
 from tidegate.services.fleet.trust_site import SiteTrust
 from tidegate.sync.shells.artefact_publishing import (
     ActivationAbortedError,
@@ -31,6 +37,13 @@ async def has_epoch(site: SiteTrust, epoch: int, name: str = "default") -> None:
         return any(row.name == name and row.epoch == epoch for row in site.status())
 
     await until(is_there)
+
+
+def site_is_leased(site: SiteTrust) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return site.is_leased
+
+    return is_so
 
 
 async def test_what_is_published_is_in_force_at_every_site_and_the_same_bytes_are_not_new(tmp_path: Path) -> None:
@@ -140,3 +153,28 @@ async def test_a_site_that_could_not_use_it_aborts_the_activation_and_all_go_on(
         assert after.epoch == 3
         for site in (one, two):
             await has_epoch(site, 3)
+
+
+async def test_sites_of_the_hub_s_machine_may_be_started_with_other_models_and_settings(tmp_path: Path) -> None:
+    async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
+        await until(site_is_leased(site))
+        assert accept_own_sites(fleet.settings, ["site1"]) == (), "nothing has changed"
+        (Path(fleet.settings.models_dir) / "reader.onnx").write_bytes(b"those of the next version")
+        refused = await site.attester.attest()
+        assert (refused.code, "tidegate site accept" in refused.hint) == ("unexpected_digest", True)
+        assert accept_own_sites(fleet.settings, ["site1"]) == ("site1",)
+        assert (await site.attester.attest()).code == ""
+        assert accept_own_sites(fleet.settings, ["site1"]) == (), "it states them now"
+        changed = replace(fleet.settings, router=replace(fleet.settings.router, k=3))
+        assert accept_own_sites(changed, ["site1"]) == ("site1",)
+        spooled = EventSpool(StatePaths(fleet.settings_of(HUB)).audit_events).waiting(9)
+        events = [each.event for each in spooled if each.event is not None]
+        reasons = [event.act.reason for event in events if event.kind == "site_accepted"]
+        assert reasons == [f"it was started on the hub's machine with other {of}" for of in ("models", "configuration")]
+
+
+async def test_a_site_whose_lease_is_refused_is_a_problem_of_the_fleet() -> None:
+    status = ReplicaStatus(domain="site1", trusted_ms=5, faults=("site1 runs other models",))
+    assert find_replica_problems("site1", status) == ["site1: it has no lease: site1 runs other models"]
+    assert find_replica_problems("site1", replace(status, lease_until_ms=6)) == []
+    assert find_replica_problems("hub", status) == [], "it needs none"
