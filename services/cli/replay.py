@@ -25,6 +25,7 @@ from tidegate.services.cli.gaps import read_since
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.replay_window import describe_window, make_diff, replay_window
+from tidegate.services.evidence.entries import plain
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.replay import (
     MARKS,
@@ -104,9 +105,11 @@ def run_answers(options: CommandOptions, deciding: OpenDeciders, rid: str | None
         outcomes = asyncio.run(again(None)) if kept.keys() == logged.keys() else query_site(options, again)
     counts = {verdict: sum(each.verdict == verdict for each in outcomes) for verdict in MARKS}
     screened = Counter(each.screening.replace("_", " ") for each in outcomes if each.screening)
+    reasons = Counter(each.screening_reason for each in outcomes if each.screening_reason)
     lines = [describe_outcome(each) for each in outcomes if rid is not None or each.verdict != "identical"]
     if screened:
         lines.append("the prefilter's part: " + ", ".join(f"{count} {verdict}" for verdict, count in screened.items()))
+        lines += [f"  {count} not derived: {plain(reason)}" for reason, count in sorted(reasons.items())]
     lines.append(", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items()))
     print_result({"outcomes": outcomes, **counts}, "\n".join(lines), options.as_json)
     return 1 if counts["differs"] or any(each.is_logged is False for each in outcomes) else 0

@@ -64,8 +64,8 @@ class Deciders(NamedTuple):
 class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one request when it was decided again. `difference` is the first field that is not as it was,
     with both values; `reason` says why there was nothing to decide again. `screening` is the verdict on what the
-    prefilter decided, empty where that was not asked. `is_logged`: the receipt is the one in the audit log; None where
-    that was not asked."""
+    prefilter decided, empty where that was not asked, and `screening_reason` why there was nothing of it to decide
+    again. `is_logged`: the receipt is the one in the audit log; None where that was not asked."""
 
     rid: str
     verdict: ReplayVerdict
@@ -74,6 +74,7 @@ class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     difference: str = ""
     reason: str = ""
     screening: ReplayVerdict | Literal[""] = ""
+    screening_reason: str = ""
     is_logged: bool | None = None
 
 
@@ -118,7 +119,7 @@ async def _replay_policy(
 
 def _joined(outcome: ReplayOutcome, screening: ScreeningReplay) -> ReplayOutcome:
     """The verdict on both stages: what differs in either does, and it is the first of them that is named."""
-    outcome = msgspec.structs.replace(outcome, screening=screening.verdict)
+    outcome = msgspec.structs.replace(outcome, screening=screening.verdict, screening_reason=screening.reason)
     if screening.verdict != "differs":
         return outcome
     return msgspec.structs.replace(outcome, verdict="differs", difference=f"{STAGE}: {screening.difference}")

@@ -14,6 +14,7 @@ from tidegate.brokers.base import StoredMessage
 from tidegate.schemas import (
     Answer,
     Approved,
+    Asked,
     Check,
     Citation,
     Degradation,
@@ -30,6 +31,7 @@ from tidegate.schemas import (
 from tidegate.schemas.subjects import subject_of
 from tidegate.services.evidence.entries import draft_of
 from tidegate.services.evidence.replay import LoadRules, ReplayOutcome, replay, with_entry
+from tidegate.services.evidence.screening_replay import First
 from tidegate.services.packs.generations import GenerationGoneError
 from tidegate.services.policies.policy import Policy
 from tidegate.services.privacy.dlp.detector import Detector
@@ -153,6 +155,18 @@ async def test_what_cannot_be_derived_says_why(tmp_path: Path) -> None:
         assert reason in outcome.reason
     with pytest.raises(UnreadableError, match="PIPE:9"):
         await replay("r1", [StoredMessage("PIPE", 9, 1.0, "pipe.kiosk.drafted.r1", {}, b"noise")], rules(own))
+
+
+async def test_why_the_prefilter_s_part_was_not_derived_is_said_beside_what_was(tmp_path: Path) -> None:
+    own = policy(tmp_path)
+    facts = await record(answered("r1", 0.9), own)
+
+    async def screen(_: Asked, __: First) -> First:
+        raise AssertionError("there is no question to screen")
+
+    outcome = await replay("r1", stored(*facts), rules(own), screen)
+    assert (outcome.verdict, outcome.screening) == ("identical", "not_derived")
+    assert outcome.screening_reason == "its question is no longer stored"
 
 
 async def test_the_receipt_is_the_one_that_was_logged_or_not(tmp_path: Path) -> None:
