@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tidegate.brokers.base import Bus
 from tidegate.brokers.memory.edge_bus import EdgeBus
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.process.private_files import close_to_others
+from tidegate.brokers.process.state_directory import open_state
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Handler, Stage
 from tidegate.brokers.worker import with_timing, work
@@ -117,7 +117,7 @@ class EdgeRuntime:
         something that `tidegate up` prepares is missing; each with a hint.
         """
         check_directories(models=models, policies=policies, indices=indices)
-        close_to_others(Path(indices))
+        open_state(Path(indices))
         settings = settings or Settings()
         hub = None if hub_url is None else hub_settings(hub_url, settings)
         runtime = cls(replace(settings, models_dir=str(models), pack_dir=str(policies), state_dir=str(indices)))

@@ -25,8 +25,8 @@ from tidegate.brokers.process.core_dumps import forbid_core_dumps
 from tidegate.brokers.process.heap import frozen_heap, trimmed_at_rest
 from tidegate.brokers.process.loop_watch import watched_loop
 from tidegate.brokers.process.open_files import raise_open_files
-from tidegate.brokers.process.private_files import close_to_others
 from tidegate.brokers.process.ready import mark_ready, ready_file
+from tidegate.brokers.process.state_directory import open_state
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.settings import ProcessSettings
@@ -137,7 +137,7 @@ def end_with_parent() -> None:
 def _take_precautions(settings: ProcessSettings, telemetry: Telemetry) -> None:
     """No word of anybody's is left for others of the machine, and there are files for all connections."""
     forbid_core_dumps()
-    close_to_others(Path(settings.state_dir))
+    open_state(Path(settings.state_dir))
     files = raise_open_files()
     telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tidegate.brokers.process.private_files import close_to_others
+from tidegate.brokers.process.state_directory import open_state
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.applications import exports
 from tidegate.brokers.servers.credentials import (
@@ -152,8 +152,8 @@ async def open_fleet(
 
 
 def check_free(state_dir: Path) -> None:
-    """Raises `FleetBusyError` while another process has a fleet there, `SharedDirectoryError` for a directory in which
-    everybody writes, `OSError` when it cannot be used."""
+    """Raises `FleetBusyError` while another process has a fleet there, what `open_state` raises, and `OSError` when it
+    cannot be used."""
     with _lock(state_dir):
         pass
 
@@ -161,7 +161,7 @@ def check_free(state_dir: Path) -> None:
 @contextlib.contextmanager
 def _lock(state_dir: Path) -> Iterator[None]:
     """Two servers on one store would destroy it; the kernel lets go of this lock however the process ends."""
-    close_to_others(state_dir)
+    open_state(state_dir)
     with (state_dir / "fleet.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

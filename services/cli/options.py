@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from tidegate.brokers.process.config import Loaded, load
+from tidegate.brokers.process.state_directory import check_state
 from tidegate.schemas import replace
 from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.endpoints import check_site, check_tenant
@@ -69,8 +70,10 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
         return load(Settings, config, os.environ, pack_dir=str(pack), state_dir=state_dir, **overrides)
 
     def settings(self) -> Settings:
-        """Settings of the site that was named. Raises `SettingsError`, `UnknownSiteError`, `UnknownTenantError`."""
+        """Settings of the site that was named. Raises `SettingsError`, `UnknownSiteError`, `UnknownTenantError`, and
+        what `check_state` raises of the state directory."""
         settings = self.load().settings
+        check_state(Path(settings.state_dir))
         if self.tenant is not None:
             check_tenant(settings, self.tenant)
         if self.site is None:

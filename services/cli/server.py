@@ -51,7 +51,7 @@ def run_command(options: CommandOptions, file: Path, site: str, patience_s: floa
     setting `applications_file` names the file that FILE includes for them. What keeps it down is shown by `tidegate
     status`.
     """
-    settings = replace(options.load().settings, site=site)  # a server runs before its site is provisioned
+    settings = replace(options.settings(), site=site)  # a server runs before its site is provisioned
     faults, kept = StatePaths(settings).home / FOLDER, KeptServer(settings.site, file)
     follower = None
     if settings.applications_file and settings.site != HUB:  # nobody asks at the hub

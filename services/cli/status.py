@@ -26,7 +26,7 @@ def status(options: CommandOptions) -> int:
 
     The exit code is 1 when something is down.
     """
-    found = asyncio.run(gather_status(options.load().settings))
+    found = asyncio.run(gather_status(options.settings()))
     if options.as_json:
         echo(msgspec.json.encode({"is_healthy": found.is_healthy, **msgspec.to_builtins(found)}))
     else:
