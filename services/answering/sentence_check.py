@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import tokens_in, without_tokens
 from tidegate.services.answering.answer_lead import LEAD_FEATURES, NO_LEAD, AnswerLead, measure_lead, split_lead
 from tidegate.services.answering.claim_denials import count_absences, wrong_denial
 from tidegate.services.answering.claim_edits import EDIT_FEATURES, measure_edits
@@ -68,11 +68,11 @@ def check_sentence(sentence: str, evidence: Sequence[SourceText], question: str 
     if not evidence:
         return SentenceCheck(0.0, "it cites nothing")
     whole = " ".join(f"{each.around} {each.text}" for each in evidence)
-    if lost := set(VAULT_TOKEN.findall(sentence)) - set(VAULT_TOKEN.findall(f"{whole} {question}")):
+    if lost := set(tokens_in(sentence)) - set(tokens_in(f"{whole} {question}")):
         return SentenceCheck(0.0, f"{len(lost)} vault tokens are in no passage")
-    language = evidence[0].language
-    lead, bare = split_lead(sentence, language), VAULT_TOKEN.sub(" ", sentence)
-    if lead.says and not find_terms(VAULT_TOKEN.sub(" ", lead.rest), language):
+    language, question = evidence[0].language, without_tokens(question)
+    lead, bare = split_lead(sentence, language), without_tokens(sentence)
+    if lead.says and not find_terms(without_tokens(lead.rest), language):
         return _check_bare_lead(lead, evidence, question)
     if not find_terms(bare, language):
         return SentenceCheck(0.0, "it says nothing")

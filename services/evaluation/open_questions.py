@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from tidegate.schemas import Published, Question, Suggestion
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import read_kinds
 
 OPEN_REASONS = frozenset({"abstained", "cloud_unreachable", "unclear"})
 """Why a question stays open. One that came too late, or that must not be answered, says nothing of the documents."""
@@ -76,7 +76,7 @@ def open_question(published: Published, question: Question, at_s: float) -> Open
 
 def name_kinds(text: str) -> str:
     """`text` with the kind of each vault token in its place ("[iban]"), on one line."""
-    return " ".join(VAULT_TOKEN.sub(lambda token: f"[{token[1].lower()}]", text).split())
+    return " ".join(read_kinds(text, lambda kind: f"[{kind.lower()}]").split())
 
 
 def group_questions(questions: Sequence[OpenQuestion], embed: Embed | None) -> list[QuestionGroup]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import without_tokens
 from tidegate.services.languages.prose import PROSE_LANGUAGES, join_prose, load_prose
 
 PleasantryKind = Literal["greeting", "thanks", "farewell", "identity"]
@@ -53,7 +53,7 @@ def take_pleasantries(text: str) -> Pleasantries:
         rest = rest[lead.end() :]
     while (tail := _TAIL.search(rest)) and tail.group().strip():
         rest = rest[: tail.start()].rstrip(" \t\n,;–—")
-    if any(letter.isalnum() for letter in VAULT_TOKEN.sub(" ", rest)):
+    if any(letter.isalnum() for letter in without_tokens(rest)):
         kind, languages = _kind_of(rest, ("identity",))
         return Pleasantries(rest, kind, languages)
     kind, languages = _kind_of(text, _KINDS)

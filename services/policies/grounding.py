@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 from tidegate.schemas import Answer, Check
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import without_tokens
 
 WORD = re.compile(r"\w+")
 
@@ -64,7 +64,7 @@ def check_of(answer: Answer, name: str) -> Check | None:
 
 def list_words(text: str) -> list[str]:
     """The words of a text, case folded, without its vault tokens, which claim nothing."""
-    return WORD.findall(unicodedata.normalize("NFKC", VAULT_TOKEN.sub(" ", text)).casefold())
+    return WORD.findall(unicodedata.normalize("NFKC", without_tokens(text)).casefold())
 
 
 def _passed(answer: Answer, name: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tidegate.schemas import Decision, Question
+from tidegate.schemas.vault_token import without_tokens
 from tidegate.services.languages.risk_words import RISK_CLASSES, find_risks
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.policy import Policy
@@ -30,7 +31,7 @@ def risks_of(question: Question, policies: Sequence[Policy]) -> tuple[str, ...]:
     if question.workload != "assist" and not _is_listed(question.workload, policies):
         return ()
     listed = [name for name in (question.intent, question.workload) if _is_listed(name, policies)]
-    return (*sorted(find_risks(question.text, question.language)), *listed)
+    return (*sorted(find_risks(without_tokens(question.text), question.language)), *listed)
 
 
 def least_confidence(question: Question, policies: Sequence[Policy]) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas.pack import Synonyms
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import number_tokens, without_tokens
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.sentences import split_sentences
 from tidegate.services.knowledge.index.storage import replace_file
@@ -26,13 +26,17 @@ read_groups = msgspec.json.Decoder(tuple[Synonyms, ...]).decode
 Phrase = tuple[str, ...]
 
 
-@lru_cache(maxsize=1024)
 def rewrite_query(text: str) -> str:
     """A question without its vault tokens, greetings, thanks and signature; of a long text, its sentences with a
     question mark, where there are any.
 
-    The rest of a short text often names what the question is about.
+    The rest of a short text often names what the question is about. The digits of vault tokens change nothing.
     """
+    return _rewrite(*number_tokens((text,)).texts)
+
+
+@lru_cache(maxsize=1024)
+def _rewrite(text: str) -> str:
     bare = _without_pleasantries(text)
     return bare if len(bare.split()) <= _LONGEST_QUESTION else " ".join(_questions_in(bare)) or bare
 
@@ -45,8 +49,8 @@ def list_queries(text: str) -> tuple[str, ...]:
 
 
 def _without_pleasantries(text: str) -> str:
-    bare = VAULT_TOKEN.sub(" ", take_pleasantries(text).rest)
-    return " ".join((bare if bare.strip() else VAULT_TOKEN.sub(" ", text)).split())
+    bare = without_tokens(take_pleasantries(text).rest)
+    return " ".join((bare if bare.strip() else without_tokens(text)).split())
 
 
 def _questions_in(text: str) -> list[str]:

@@ -13,7 +13,7 @@ import msgspec
 from cachetools import TTLCache
 
 from tidegate.schemas import Answer, Artefact, Draft, Question, Retrieved
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import read_kinds
 
 MOST_CHARS = 4000
 """An answer longer than this is not kept, so that a number of answers is a bound on bytes as well."""
@@ -123,4 +123,4 @@ def key_of(question: Question) -> bytes:
 
 def _by_kind(text: str) -> str:
     """The text with the kind of each vault token in its place."""
-    return VAULT_TOKEN.sub(lambda token: f" <{token[1]}> ", text)
+    return read_kinds(text, " <{}> ".format)

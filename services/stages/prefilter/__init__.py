@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Asked, Message, Turn
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import read_kinds
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.tenant_parts import SiteStanding, TenantParts, open_tenant_parts
@@ -254,7 +254,7 @@ def spread(probability: float, parts: int) -> float:
 
 def split_parts(text: str) -> tuple[str, ...]:
     """The whole text, and what follows its first words in parts; vault tokens as the words for their kinds."""
-    words = VAULT_TOKEN.sub(lambda token: token[1].lower(), text)
+    words = read_kinds(text, str.lower)
     return (words, *later_parts(words))
 
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import without_tokens
 from tidegate.services.languages.detection import load_restricted_model
 from tidegate.services.stages.prefilter.handler import DetectedLanguage
 
@@ -43,7 +43,7 @@ class LanguageModel:
         """
         if hint[:2].lower() in self._languages:
             return DetectedLanguage(hint[:2].lower(), True)
-        words = VAULT_TOKEN.sub(" ", text)[:MOST_CHARS]
+        words = without_tokens(text)[:MOST_CHARS]
         letters = [letter for letter in words if letter.isalpha()]
         if len(letters) < LEAST_LETTERS and not _is_foreign_script(letters):
             return DetectedLanguage(self._languages[0], True)

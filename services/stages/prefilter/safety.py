@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.schemas.vault_token import read_kinds
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead, relate
 from tidegate.services.stages.prefilter.encodings import decode_hidden
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
@@ -74,7 +74,7 @@ class SafetyTier:
         written in an encoding is read in plain. Of a vault token its kind is read: with its digits, of which no message
         of the training has any, a harmless question was unsafe by .03 or by .39, as they fell.
         """
-        text = VAULT_TOKEN.sub(r"<\1>", text)
+        text = read_kinds(text)
         parts = self._split(text)
         windows = split_windows(parts[0])
         language = self._detect(text, "").code
