@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from tidegate.schemas import Turn
+from tidegate.schemas.vault_token import number_tokens
 from tidegate.services.languages.dialogue_patterns import (
     DialoguePatterns,
     compile_dialogue,
@@ -47,11 +48,18 @@ class ResolvedQuestion(NamedTuple):
 def resolve_followup(question: str, history: Sequence[Turn], language: str) -> ResolvedQuestion:
     """The question as it stands by itself after `history`, which is in the same language, oldest turn first.
 
-    `unclear` where it goes on from something that nobody said.
+    `unclear` where it goes on from something that nobody said. What it becomes does not depend on the digits of vault
+    tokens.
     """
     if language not in LANGUAGES or not any(turn.role == "user" for turn in history):
         return ResolvedQuestion(question)
-    resolver = _Resolver(language)
+    numbered = number_tokens((question, *(turn.text for turn in history)))
+    turns = [Turn(turn.role, text) for turn, text in zip(history, numbered.texts[1:], strict=True)]
+    resolved = _resolve(numbered.texts[0], turns, _Resolver(language))
+    return replace_text(resolved, numbered.restore(resolved.text))
+
+
+def _resolve(question: str, history: Sequence[Turn], resolver: _Resolver) -> ResolvedQuestion:
     before, answer = "", ""
     for turn in history[-MOST_TURNS:]:
         if turn.role == "assistant":
@@ -63,11 +71,12 @@ def resolve_followup(question: str, history: Sequence[Turn], language: str) -> R
             before, answer = resolved.text, ""
     asked = take_pleasantries(question).rest
     resolved = resolver.resolve(asked, before, answer) if asked else ResolvedQuestion(question)
+    # What was not rewritten stays as it was asked, greetings and all.
     return resolved if resolved.resolution == "rewritten" else replace_text(resolved, question)
 
 
 def replace_text(resolved: ResolvedQuestion, question: str) -> ResolvedQuestion:
-    """What was not rewritten stays as it was asked, greetings and all."""
+    """The outcome with another text."""
     return resolved._replace(text=question)
 
 

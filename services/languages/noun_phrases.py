@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.languages.dialogue_patterns import DialoguePatterns, find_words, is_named
 
 
@@ -96,7 +97,11 @@ def same_group(one: str, other: str, patterns: DialoguePatterns) -> bool:
 
 
 def shape(word: str) -> str:
-    """How a word is written: `9` for digits, `A` for capitals, `a` for others; runs count once."""
+    """How a word is written: `9` for digits, `A` for capitals, `a` for others; runs count once. Of a vault token its
+    kind: a name does not take the place of an account."""
+    token = VAULT_TOKEN.fullmatch(word)
+    if token:
+        return token[1]
     marks = ["9" if c.isdigit() else "A" if c.isupper() else "a" if c.isalpha() else c for c in word]
     return "".join(mark for mark, last in zip(marks, ["", *marks], strict=False) if mark != last)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from tidegate.schemas import Answer, Check, ExtractedField
+from tidegate.schemas.vault_token import number_tokens, without_tokens
 from tidegate.services.knowledge.extraction.arrays import fill_array
 from tidegate.services.knowledge.extraction.choices import with_clauses
 from tidegate.services.knowledge.extraction.field_reader import FieldReader, Odds, is_chosen, scores_of
@@ -74,13 +76,33 @@ def language_of(text: str, language: str) -> str:
     """
     words = [fold(word) for word in _WORD.findall(text[:SHORT_TEXT])] if len(text) <= SHORT_TEXT else []
     known = {code: sum(word in field_words(code) for word in words) for code in LANGUAGES}
-    own = language if language in LANGUAGES else detect_language(text, LANGUAGES)
+    own = language if language in LANGUAGES else detect_language(without_tokens(text), LANGUAGES)
     best = max(LANGUAGES, key=lambda code: (known[code], code == own))
     return best if known[best] > known[own] else own
 
 
 def fill_fields(schema: Schema, text: str, language: str, reader: FieldReader | None = None) -> list[FilledField]:
-    """Every value that the schema asks for, arrays whole, in the schema's order."""
+    """Every value that the schema asks for, arrays whole, in the schema's order.
+
+    The digits of vault tokens change nothing: ranker and reader see numbered ones.
+    """
+    numbered = number_tokens((text,))
+    filled = _fill_numbered(schema, numbered.texts[0], language, reader)
+    if not numbered.tokens:
+        return filled
+    return [msgspec.structs.replace(each, value=_restored(each.value, numbered.restore)) for each in filled]
+
+
+def _restored(value: Any, restore: Callable[[str], str]) -> Any:
+    """A JSON value with the tokens that stand in the text."""
+    if isinstance(value, str):
+        return restore(value)
+    if isinstance(value, dict):
+        return {name: _restored(each, restore) for name, each in value.items()}
+    return [_restored(each, restore) for each in value] if isinstance(value, list) else value
+
+
+def _fill_numbered(schema: Schema, text: str, language: str, reader: FieldReader | None) -> list[FilledField]:
     values, view = TextValues(text, language), TextView(text)
     asked = leaves_of(schema.field)
     described = [describe(each, asked, schema, values, view) for each in asked]

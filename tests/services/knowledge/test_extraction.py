@@ -143,3 +143,24 @@ def test_whatever_the_text_every_string_in_the_answer_is_in_it(text: str, name: 
 )
 def test_a_number_is_read_in_either_convention(written: str, value: float) -> None:
     assert parse_number(written) == value
+
+
+BOOKING = "Booking for <NAME_{0}>, two nights. Bill goes to <NAME_{1}>, <EMAIL_{2}>."
+digests = st.lists(st.text("0123456789abcdef", min_size=12, max_size=12), min_size=3, max_size=3, unique=True)
+
+
+@given(drawn=digests)
+@settings(max_examples=6, deadline=None)
+def test_the_digits_of_vault_tokens_change_no_field(drawn: list[str]) -> None:
+    schema = json.dumps({"properties": {name: {"type": "string"} for name in ("guest", "payer", "email")}})
+
+    def fields(digits: list[str]) -> list[tuple[str, object, str, int, float]]:
+        answer = extract(BOOKING.format(*digits), schema, "en")
+        names = dict(zip(digits, "abc", strict=True))
+        assert all((each.evidence or None) == each.value for each in answer.fields)
+        values = [each.value and f"{each.value[:-14]}_{names[each.value[-13:-1]]}>" for each in answer.fields]
+        return [
+            (f.path, value, f.problem, f.start, f.confidence) for f, value in zip(answer.fields, values, strict=True)
+        ]
+
+    assert fields(drawn) == fields(["00000000000a", "bbbbbbbbbbbb", "1c1c1c1c1c1c"])

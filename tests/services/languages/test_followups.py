@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.schemas import Turn
 from tidegate.services.languages.dialogue_patterns import compile_dialogue, find_words
@@ -161,3 +163,37 @@ def test_a_language_has_words_of_conversation_for_all_that_english_has(language:
     assert compile_dialogue(language).function.fullmatch(words.articles[0])
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**msgspec.to_builtins(words), "noise": []}, DialogueWords)
+
+
+TOKEN_TALKS = (
+    ("en", ("Can I pay <NAME_{0}> from <IBAN_{1}>?", "Yes.", "And from <IBAN_{2}>?")),
+    ("en", ("What does a transfer to <IBAN_{1}> cost?", "£4.", "I meant <NAME_{0}>.")),
+    ("en", ("My name is <NAME_{0}>. Is <PHONE_{1}> blocked?", "No.", "What about <PHONE_{2}>?")),
+    ("de", ("Kann ich <NAME_{0}> von <IBAN_{1}> bezahlen?", "Ja.", "Und <IBAN_{2}>?")),
+    ("fr", ("Puis-je payer <NAME_{0}> ?", "Oui.", "Et <NAME_{1}> ?")),
+    ("es", ("¿Puedo pagar a <NAME_{0}>?", "Sí.", "¿Y a <IBAN_{1}>?")),
+)
+digests = st.lists(st.text("0123456789abcdef", min_size=12, max_size=12), min_size=3, max_size=3, unique=True)
+
+
+@pytest.mark.parametrize(("language", "turns"), TOKEN_TALKS)
+@given(drawn=digests)
+def test_a_follow_up_becomes_the_same_whatever_digits_its_vault_tokens_have(
+    language: str, turns: tuple[str, ...], drawn: list[str]
+) -> None:
+    names = ["00000000000a", "bbbbbbbbbbbb", "1c1c1c1c1c1c"]
+    expected = resolve_followup(*talk(*(turn.format(*names) for turn in turns)), language)
+    assert expected.resolution == "rewritten"
+    found = resolve_followup(*talk(*(turn.format(*drawn) for turn in turns)), language)
+    back = found.text
+    for name, digits in zip(names, drawn, strict=True):
+        back = back.replace(f"_{digits}>", f"_{name}>")
+    assert (back, found.resolution) == expected
+
+
+def test_an_account_does_not_take_the_place_of_a_name() -> None:
+    before = "Can I pay <NAME_0a1b2c3d4e5f> from <IBAN_0a1b2c3d4e5f>?"
+    found = resolve_followup(*talk(before, "Yes.", "And from <IBAN_1a2b3c4d5e6f>?"), "en")
+    assert found.text == "Can I pay <NAME_0a1b2c3d4e5f> from <IBAN_1a2b3c4d5e6f>?"
+    found = resolve_followup(*talk(before, "Yes.", "And <NAME_1a2b3c4d5e6f>?"), "en")
+    assert found.text == "Can I pay <NAME_1a2b3c4d5e6f> from <IBAN_0a1b2c3d4e5f>?"
