@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from tidegate.schemas import Answer, Artefact, Check, Citation, Passage, Question
+from tidegate.schemas.vault_token import without_tokens
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
@@ -128,7 +129,7 @@ class Reader:
                 text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
             )
             return RankedSpans(ranked=tuple(ranked), selected=(), answer=none)
-        lead = _lead_of(selected, question, language)
+        lead = _lead_of(selected, without_tokens(question), language)
         composed = compose_answer(selected, lead, _note_on(selection, language))
         answer = Answer(
             text=composed.text,
