@@ -33,6 +33,7 @@ from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.packs.load import load_replies
+from tidegate.services.packs.pointer_watch import PointerLook, PointerWatch, look_at, watching_pointer
 from tidegate.services.packs.prompts import read_prompts
 from tidegate.services.policies.files import list_policies
 from tidegate.services.policies.language import load_policies, load_versions
@@ -168,7 +169,7 @@ class ActiveParts(Generic[P]):
         self._load = load
         self._loaded: LRUCache[int, P] = LRUCache(REMEMBERED)
         self._current: tuple[int, P] | None = None
-        self._seen: tuple[int, int] | None = None
+        self._seen: PointerLook | None = None
         self._fault: Exception | None = None
         self._loading = asyncio.Lock()
         self.is_made = False
@@ -194,8 +195,10 @@ class ActiveParts(Generic[P]):
 
     async def refresh(self) -> None:
         """See the generation that the pointer names, once it is loaded. Raises nothing: see `current`."""
-        seen = self._look()
-        self.is_made = seen is not None or self.store.directory.is_dir()
+        await self._see(look_at(self.store))
+
+    async def _see(self, seen: PointerLook) -> None:
+        self.is_made = seen.is_made
         if seen == self._seen and self._fault is None:
             return
         try:
@@ -212,25 +215,19 @@ class ActiveParts(Generic[P]):
     async def watching(self, every_s: float = POLL_S) -> AsyncIterator[None]:
         """While this is open, new generations are seen as they come into force."""
         await self.refresh()
-        task = asyncio.create_task(self._keep_refreshing(every_s))
-        try:
-            yield
-        finally:
-            await end_tasks(task)
+        async with watching_pointer(self.store, every_s) as watch:
+            task = asyncio.create_task(self._keep_refreshing(watch, every_s))
+            try:
+                yield
+            finally:
+                await end_tasks(task)
 
-    async def _keep_refreshing(self, every_s: float) -> None:
+    async def _keep_refreshing(self, watch: PointerWatch, every_s: float) -> None:
         while True:
-            await asyncio.sleep(every_s)
-            await self.refresh()
+            await self._see(await watch.other_than(self._seen))
+            if self._fault is not None:  # it is not seen yet, and is read again: it may be mended where it lies
+                await asyncio.sleep(every_s)
 
     def _load_number(self, number: int) -> P:
         record = self.store.record(number)
         return self._load(PackInForce.of_generation(self._tenant, self.store.path(number), record))
-
-    def _look(self) -> tuple[int, int] | None:
-        """Changes with the pointer: it is a new file each time."""
-        try:
-            found = self.store.pointer.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns
