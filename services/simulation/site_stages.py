@@ -50,7 +50,7 @@ from tidegate.services.planning.planner import with_evidence
 from tidegate.services.simulation.process import SimulatedLife
 from tidegate.services.simulation.world import SITE, SimulatedWorld, remember
 from tidegate.services.stages import drafter, fast_lane, policy, publisher, retriever, router
-from tidegate.services.stages.drafter.handler import DrafterPorts, draft
+from tidegate.services.stages.drafter.handler import DrafterPorts, MakeDraft, draft
 from tidegate.services.stages.drafter.latency import DrafterLatency
 from tidegate.services.stages.drafter.verifying import DraftVerifier
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
@@ -168,7 +168,7 @@ class SiteStages:
         async def handler(retrieved: Retrieved) -> list[Message]:
             reading, began_s = await readings.at(retrieved.tenant, retrieved.generation), time.perf_counter()
             ports = DrafterPorts(
-                read=working(life, self._read),
+                read=partial(self._read_working, life),
                 extract=working(life, drafter.extracting(self._settings, no_model, self._world.fields)),
                 publish_partial=partial(drafter.publish_partial, bus),
                 required_degradation=latency.required_degradation,
@@ -185,6 +185,12 @@ class SiteStages:
             return [made]
 
         yield handler
+
+    async def _read_working(
+        self, life: SimulatedLife, retrieved: Retrieved
+    ) -> tuple[Answer, tuple[Artefact, ...], MakeDraft]:
+        answer, parts, make_draft = await working(life, self._read)(retrieved)
+        return answer, parts, working(life, make_draft)
 
     @asynccontextmanager
     async def fast_lane(self, bus: Bus, life: SimulatedLife) -> AsyncIterator[Handler]:

@@ -19,7 +19,7 @@ from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.extraction import extraction
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.reader.reader import rank_for_tenant
+from tidegate.services.knowledge.reader.reader import RankedSpans, rank_for_tenant
 from tidegate.services.knowledge.reader.together import HELPERS
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.json_extraction import fill_schema
@@ -32,14 +32,14 @@ from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.drafter.answer_cache import AnswerCache
 from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWriter
-from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
+from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, MakeDraft, draft
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
 from tidegate.services.stages.drafter.verifying import DraftVerifier
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.source_marks import SourceMarks
 
-Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
+Reading = tuple[Answer, tuple[Artefact, ...], Callable[[], Draft | None]]
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             watch = Stopwatch()
             reading = await readings.at(retrieved.tenant, retrieved.generation)
             ports = DrafterPorts(
-                read=in_thread(partial(read, reading, indexes, tokens)),
+                read=partial(read_in_thread, reading, indexes, tokens),
                 extract=in_thread(extracting(settings, model_of, fields)),
                 publish_partial=partial(publish_partial, bus),
                 required_degradation=latency.required_degradation,
@@ -141,10 +141,9 @@ def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], Si
 
 
 def read(reading: TenantReading | None, indexes: TenantIndexes, tokens: TokenText, retrieved: Retrieved) -> Reading:
-    """The edge's own answer, and with it the draft, where nothing in that is personal data; none where nothing is in
-    force to read by."""
+    """The edge's own answer, and what makes the draft of it; no answer where nothing is in force to read by."""
     if reading is None:
-        return Answer(text=""), (), None
+        return Answer(text=""), (), no_draft
     may_read = all(made.level != "no_rerank" for made in retrieved.degradations)
     spans, parts = rank_for_tenant(
         reading.reader,
@@ -155,9 +154,25 @@ def read(reading: TenantReading | None, indexes: TenantIndexes, tokens: TokenTex
         may_read=may_read,
     )
     if spans is None:
-        return Answer(text=""), parts, None
-    may_leave = not reading.detector.find(spans.answer.text)
-    return spans.answer, parts, draft_from_reading(tokens, spans) if may_leave else None
+        return Answer(text=""), parts, no_draft
+    return spans.answer, parts, partial(draft_without_personal_data, reading.detector, tokens, spans)
+
+
+def no_draft() -> None:
+    """Of no answer there is none."""
+
+
+def draft_without_personal_data(detector: Detector, tokens: TokenText, spans: RankedSpans) -> Draft | None:
+    """The draft of a reading; none where the answer holds personal data, which may not leave the site."""
+    return None if detector.find(spans.answer.text) else draft_from_reading(tokens, spans)
+
+
+async def read_in_thread(
+    reading: TenantReading | None, indexes: TenantIndexes, tokens: TokenText, retrieved: Retrieved
+) -> tuple[Answer, tuple[Artefact, ...], MakeDraft]:
+    """See `DrafterPorts`: `read`, and what it leaves for later, each in a thread."""
+    answer, parts, make_draft = await asyncio.to_thread(read, reading, indexes, tokens, retrieved)
+    return answer, parts, in_thread(make_draft)
 
 
 async def open_answer_cache(

@@ -37,6 +37,10 @@ VerifyInteractively = Callable[[Escalated], Awaitable[Verified | Degradation]]
 """Drafts the cloud's answer for the cloud to verify, to the end; or what was given up because the session was lost."""
 
 
+MakeDraft = Callable[[], Awaitable[Draft | None]]
+"""The tokens that the cloud may be expected to answer with; none where they may not leave the site. Called only where
+the cloud is asked: most answers of the edge need no draft."""
+
 VerifyDraft = Callable[[Retrieved, Answer], Awaitable[tuple[Answer, str]]]
 """The answer with the checks that were made, and the code of the one that failed; empty: none did."""
 
@@ -50,9 +54,8 @@ async def unverified(_: Retrieved, answer: Answer) -> tuple[Answer, str]:
 class DrafterPorts:
     """What the drafter may call."""
 
-    read: Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft | None]]]
-    """From a question with its passages to the answer, what made it, and the tokens that the cloud may be expected to
-    answer with; no tokens where they may not leave the site."""
+    read: Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], MakeDraft]]]
+    """From a question with its passages to the answer, what made it, and what makes a draft of it for the cloud."""
     extract: Callable[[Retrieved], Awaitable[Answer]]
     """From a text and its schema to an answer in JSON."""
     publish_partial: Callable[[Partial], Awaitable[None]]
@@ -98,7 +101,7 @@ async def draft(
     if made is not None:
         return [made]
     is_planned = is_planned_for_cloud(plan)
-    answer, parts, own_draft = await ports.read(retrieved)
+    answer, parts, make_draft = await ports.read(retrieved)
     is_hopeless = question.intent in rules.hopeless and question.intent_confidence >= rules.hopeless_from
     may_ask = plan.may_escalate and "edge_only" not in given_up and not is_hopeless
     reason = "planned" if is_planned else "low_confidence" if answer.text else "no_answer"
@@ -107,7 +110,7 @@ async def draft(
         if not (may_ask and failed):
             return [drafted(retrieved, answer, *parts)]
         reason = failed
-    shipped = await draft_to_ship(retrieved, answer, own_draft, ports)
+    shipped = await draft_to_ship(retrieved, answer, make_draft, ports)
     foreseen = replace(retrieved, plan=ports.forecast(retrieved.plan, answer.confidence))
     asked = escalate(foreseen, reason, answer, parts, shipped)
     if plan.mode != INTERACTIVE or given_up & NOT_INTERACTIVE:
@@ -205,7 +208,7 @@ def escalate(
 
 
 async def draft_to_ship(
-    retrieved: Retrieved, answer: Answer, own_draft: Draft | None, ports: DrafterPorts
+    retrieved: Retrieved, answer: Answer, make_draft: MakeDraft, ports: DrafterPorts
 ) -> Draft | None:
     """The tokens that the cloud may be expected to answer with; their text is shown where the edge is sure enough."""
     cached = ports.cached_answer(retrieved)
@@ -214,7 +217,7 @@ async def draft_to_ship(
         return cached[1]
     if answer.confidence >= retrieved.plan.show_from:
         await show(retrieved, answer, "draft", ports)
-    return own_draft
+    return await make_draft()
 
 
 async def show(retrieved: Retrieved, answer: Answer, guess: Guess, ports: DrafterPorts) -> None:

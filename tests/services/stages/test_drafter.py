@@ -28,7 +28,13 @@ from tidegate.schemas import (
 )
 from tidegate.services.planning.answer_class import BANDS, band_of
 from tidegate.services.planning.planner import with_evidence
-from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, VerifyInteractively, draft
+from tidegate.services.stages.drafter.handler import (
+    DrafterPorts,
+    EscalationRules,
+    MakeDraft,
+    VerifyInteractively,
+    draft,
+)
 from tidegate.services.stages.settings import DrafterSettings
 
 pytestmark = pytest.mark.anyio
@@ -61,10 +67,15 @@ async def decide(
     cached: tuple[Answer, Draft] | None = None,
     failing: str = "",
     verified: list[Answer] | None = None,
+    drafts_made: list[str] | None = None,
 ) -> Drafted | Escalated | Verified:
-    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+    async def make_draft() -> Draft | None:
+        (drafts_made if drafts_made is not None else []).append("one")
+        return guess
+
+    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], MakeDraft]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
-        return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
+        return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), make_draft
 
     async def publish_partial(partial: Partial) -> None:
         (published if published is not None else []).append(partial)
@@ -112,6 +123,13 @@ async def test_the_edge_escalates_only_what_it_is_unsure_of_and_may(
     outcome = await decide(confidence, fact)
     assert type(outcome) is kind
     assert getattr(outcome, "reason", "") == reason
+
+
+async def test_a_draft_is_made_only_of_what_goes_up() -> None:
+    made: list[str] = []
+    for confidence in (0.9, 0.3):
+        await decide(confidence, retrieved("q"), drafts_made=made)
+        assert len(made) == (confidence == 0.3)
 
 
 async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_site() -> None:

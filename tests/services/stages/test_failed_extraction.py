@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.escalation_site import plan, retrieved
-from tidegate.schemas import Answer, Artefact, Draft, Drafted, Escalated, Partial, Retrieved, Verified
+from tidegate.schemas import Answer, Artefact, Drafted, Escalated, Partial, Retrieved, Verified
 from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.planning.planner import with_evidence
-from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
+from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, MakeDraft, draft
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ TUPLE: dict[str, Any] = {"type": "object", "properties": {"total": {"type": "arr
 
 
 async def drafted(text: str, schema: dict[str, Any], **more: Any) -> Drafted | Escalated | Verified:
-    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], MakeDraft]:
         raise AssertionError("an extraction reads no passages")
 
     async def fill(fact: Retrieved) -> Answer:

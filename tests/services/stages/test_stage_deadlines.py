@@ -26,7 +26,7 @@ from tidegate.schemas import (
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.planning.planner import with_evidence
 from tidegate.services.policies.policy import Policy
-from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft, levels_of
+from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, MakeDraft, draft, levels_of
 from tidegate.services.stages.policy.handler import judge
 
 pytestmark = pytest.mark.anyio
@@ -67,9 +67,12 @@ async def drafted_at(now_ms: float, fact: Retrieved) -> tuple[Drafted | Escalate
     """What the drafter makes of it at that time, and how many passages it read."""
     read: list[int] = []
 
-    async def reading(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft]:
+    async def make_draft() -> Draft:
+        return Draft(ids=(1,), tokenizer="t")
+
+    async def reading(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], MakeDraft]:
         read.append(len(given.passages))
-        return Answer(text="x", confidence=0.3), (), Draft(ids=(1,), tokenizer="t")
+        return Answer(text="x", confidence=0.3), (), make_draft
 
     async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
