@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +23,7 @@ def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str
     """Personal values become `[redacted]` in the text and in what it quotes, but for those verbatim in a citation of a
     document that is public contact (a branch's own telephone number); vault tokens stay. JSON stays JSON.
     """
+    find_personal = cache(find_personal)  # an answer often is what it quotes
     quotes = public_quotes(answer)
     if answer.format == "json":
         text, count = _redact_json(answer.text, quotes, find_personal)
