@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -86,8 +87,13 @@ class IndexHead(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """12 hex digits that are equal where the same documents were indexed by the same models."""
-        about = f"{self.embedder}\n{self.analyzers}\n{self.documents}\n".encode()
-        return hashlib.sha256(about + self.digest).hexdigest()[:12]
+        return _version_of(f"{self.embedder}\n{self.analyzers}\n{self.documents}\n", self.digest)
+
+
+@lru_cache(maxsize=64)
+def _version_of(about: str, digest: bytes) -> str:
+    """Remembered: a question asks some thirty times which version it is answered from."""
+    return hashlib.sha256(about.encode() + digest).hexdigest()[:12]
 
 
 _COLUMNS = IndexHead.__struct_fields__

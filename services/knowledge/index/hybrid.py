@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.fusion import LEAST_DEPTH, fuse_rankings
-from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
+from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 from tidegate.services.knowledge.index.known_terms import KnownTerms
@@ -35,7 +36,7 @@ from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
 from tidegate.services.knowledge.index.sources import DocumentSource
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, rewrite_query
-from tidegate.services.knowledge.index.vectors import ExactLeg, Matrix
+from tidegate.services.knowledge.index.vectors import Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 _log = structlog.get_logger()
@@ -194,7 +195,8 @@ class HybridIndex:
         Words are looked for in those of the documents, meaning in its own: its vector is wanted by others too.
         """
         vector = self._embedder.embed(rewrite_query(question))
-        return self.search(self.rewrite_query(question, language), vector, k, language)
+        with self.as_of_now():
+            return self.search(self.rewrite_query(question, language), vector, k, language)
 
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
@@ -209,7 +211,7 @@ class HybridIndex:
             places = partial(records.find_places, now.connection, language=language)
             stated = now.keyword.search_beyond(text, language, depth, places)
             words = dict(stated[:depth])
-            near = _find_near(now, vector, depth, [number for number, _ in stated[: 2 * depth]])
+            near = now.find_near(vector, depth, [number for number, _ in stated[: 2 * depth]])
             fused = fuse_rankings(list(words), list(near)[:depth])[:k]
             passages = records.find_passages(now.connection, [number for number, _ in fused])
             named = sources.find_named(now.connection, {each.document_id for each in passages.values()})
@@ -237,6 +239,10 @@ class HybridIndex:
                 with self._units_lock:
                     self._units[key] = found
         return found
+
+    def as_of_now(self) -> AbstractContextManager[None]:
+        """What this thread looks up while this is open is of one version of the index; see `IndexReader.holding`."""
+        return self._reader.holding()
 
     def stated_terms(self, terms: Iterable[str], language: str) -> frozenset[str]:
         """Those of the terms that any passage in `language` states."""
@@ -289,11 +295,3 @@ class HybridIndex:
                 return None
             units, vectors = records.find_units(connection, entry), records.find_unit_vectors(connection, entry)
         return DocumentUnits(document=document, units=units, vectors=vectors)
-
-
-def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int, beside: Sequence[int]) -> dict[int, float]:
-    """The nearest passages with their cosine, best first. Those `beside`, which words have found, are looked at where a
-    graph may not find all that are near."""
-    if isinstance(now.vectors, ExactLeg):
-        return now.vectors.search(vector, depth)
-    return now.vectors.search(vector, depth, partial(records.find_vectors, now.connection), beside)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from tidegate.services.knowledge.index.index_view import (
 from tidegate.services.knowledge.index.keyword import ANALYZERS, META, KeywordLeg, KeywordView
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.vectors import ExactLeg
+from tidegate.services.knowledge.text_embedder import Vector
 
 _log = structlog.get_logger()
 
@@ -40,6 +42,13 @@ class IndexReading(msgspec.Struct, frozen=True):
     head: IndexHead
     vectors: ExactLeg | GraphLeg
     keyword: KeywordView
+
+    def find_near(self, vector: Vector, depth: int, beside: Sequence[int]) -> dict[int, float]:
+        """The nearest passages with their cosine, best first. Those `beside`, which words have found, are looked at
+        where a graph may not find all that are near."""
+        if isinstance(self.vectors, ExactLeg):
+            return self.vectors.search(vector, depth)
+        return self.vectors.search(vector, depth, partial(records.find_vectors, self.connection), beside)
 
 
 class IndexReader:
@@ -55,6 +64,7 @@ class IndexReader:
         """The last commit of the keyword leg that a reading has seen."""
         self._leg: KeywordLeg | None = None
         self._following = threading.Lock()
+        self._held = threading.local()
         self._loader = ThreadPoolExecutor(1, "graph-loader")
         self._loaded: tuple[str, Future[PassageGraph | None]] | None = None
         self.unreadable = ""
@@ -81,6 +91,10 @@ class IndexReader:
         The keyword leg is looked at first, and whether it is still the same afterwards: rows come before the generation
         that they belong to is in force and go after it, so a leg between the two holds all of either.
         """
+        held: IndexReading | None = getattr(self._held, "reading", None)
+        if held is not None:
+            yield held
+            return
         while True:
             inode, leg = self.database.inode(), self._leg
             keyword = self._refresh(leg)
@@ -93,6 +107,18 @@ class IndexReader:
                     self.keyword = keyword
                     yield IndexReading(connection, head, vectors, keyword)
                     return
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """All readings of this thread are of one generation, and begun once, while this is open: for a few milliseconds
+        of work that would begin ten of them."""
+        with self.reading() as now:
+            before = getattr(self._held, "reading", None)
+            self._held.reading = now
+            try:
+                yield
+            finally:
+                self._held.reading = before
 
     def close(self) -> None:
         """Give back what is held open."""

@@ -147,8 +147,9 @@ class Reader:
 
     def retrieve(self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex) -> Retrieval:
         """The units of the passages before any is read."""
-        scorer = self._scorer(question, language, index)
-        ranked = find_candidates(scorer, passages, index, self._embedder)
+        with index.as_of_now():
+            scorer = self._scorer(question, language, index)
+            ranked = find_candidates(scorer, passages, index, self._embedder)
         return Retrieval(question, language, passages, index, scorer, ranked)
 
     def read_retrieved(

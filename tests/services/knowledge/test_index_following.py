@@ -184,6 +184,21 @@ def test_a_reading_that_goes_on_neither_stops_a_writer_nor_sees_it(tmp_path: Pat
     assert other.document_ids() == {"fees", "hours", "stunden"}
 
 
+def test_what_a_thread_looks_up_meanwhile_is_of_one_version_and_no_other_thread_s(tmp_path: Path) -> None:
+    index = branch_index(tmp_path / "i")
+    other = HybridIndex.open(tmp_path / "i", LETTERS)
+    seen: list[frozenset[str]] = []
+    with other.as_of_now():
+        index.delete(["coins"])
+        with other.as_of_now():
+            assert "coins" in other.document_ids()
+        assert "coins" in other.document_ids(), "what is held within it ends with the outer one"
+        beside = threading.Thread(target=lambda: seen.append(other.document_ids()))
+        beside.start()
+        beside.join()
+    assert seen == [other.document_ids()] == [frozenset({"fees", "hours", "stunden"})]
+
+
 def test_a_copy_of_an_index_in_use_holds_what_it_holds(tmp_path: Path) -> None:
     index = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=2, fold_at=1)
     index.upsert(BRANCH)
