@@ -81,11 +81,18 @@ class SafetyHead:
         )
         return SafetyEstimate(*(relate(share, point) for share, point in zip(found, points, strict=True)))
 
-    def _shares(self, text: str, max_tokens: int) -> list[float]:
+    def begin(self, text: str) -> None:
+        """Run the layers that `judge` and the embedding have in common; they are remembered."""
+        self._embedder.states(self._ids(text, WINDOW))
+
+    def _ids(self, text: str, max_tokens: int) -> list[int]:
         ids = self._embedder.tokenizer.frame(f"query: {text}")
-        if len(ids) > max_tokens:
-            ids = [*ids[: max_tokens - 1], ids[-1]]
-        states = self._embedder.states(ids)[None].astype(np.float16)  # as it was trained and measured
+        return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
+
+    def _shares(self, text: str, max_tokens: int) -> list[float]:
+        states = self._embedder.states(self._ids(text, max_tokens))[None].astype(
+            np.float16
+        )  # as it was trained and measured
         mask = np.ones(states.shape[:2], dtype=np.int64)
         logits = self._upper.run({"states": states.astype(np.float32), "attention_mask": mask})[0][0]
         exact = np.exp(logits.astype(np.float64) - float(logits.max()))

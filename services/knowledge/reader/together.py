@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Helpers:
@@ -37,6 +38,17 @@ class Helpers:
         finally:
             for each in helped:
                 each.cancel()  # where a job has failed nobody waits for those that are left
+
+    def run_both(self, first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+        """What two different jobs return: as `run`, which is for jobs of one kind."""
+        if self._pool is None:
+            return first(), second()
+        helped = self._pool.submit(second)
+        try:
+            done = first()
+            return done, second() if helped.cancel() else helped.result()
+        finally:
+            helped.cancel()
 
     def in_turn(self, jobs: Sequence[Callable[[], T]]) -> Generator[T, None, None]:
         """The same one by one, for who may need no further one: helpers begin the next ones meanwhile, and what none

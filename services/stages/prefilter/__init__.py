@@ -21,6 +21,7 @@ from tidegate.services.fleet.tenant_parts import SiteStanding, TenantParts, open
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
+from tidegate.services.knowledge.reader.together import HELPERS
 from tidegate.services.knowledge.safety_head import SafetyHead
 from tidegate.services.languages.followups import resolve_followup
 from tidegate.services.packs.active import INTENT_HEAD, PUBLISHED, PackInForce
@@ -194,7 +195,7 @@ class ScreeningLoader:
         )
 
     def _safety(self, language: LanguageModel, thresholds: ReplyThresholds) -> SafetyTier:
-        return SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread)
+        return SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread, HELPERS)
 
 
 async def find_personal(detector: Detector, text: str) -> list[Finding]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tidegate.schemas.vault_token import read_kinds
+from tidegate.services.knowledge.reader.together import NOBODY, Helpers
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead, relate
 from tidegate.services.stages.prefilter.encodings import decode_hidden
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
@@ -36,12 +38,14 @@ class SafetyTier:
         detect: Callable[[str, str], DetectedLanguage],
         split: SplitText,
         spread: ShareOdds,
+        helpers: Helpers = NOBODY,
     ) -> None:
         self._head = head
         self._thresholds = thresholds
         self._detect = detect
         self._split = split
         self._spread = spread
+        self._helpers = helpers
         self.version = head.version
 
     async def classify(self, classify: Classify, text: str) -> IntentEstimate:
@@ -51,12 +55,14 @@ class SafetyTier:
         the pack's intents alone take for unsafe or for distress counts where the head is at least `AGREED`: they know
         topics better than intentions.
 
-        Both run in one thread: a change of threads costs more than the head does.
+        Both begin with the same layers, which are run once; then the head is run beside the rest where a processor is
+        idle. Neither is changed by what runs beside it.
         """
         return await asyncio.to_thread(self._classify, classify, text)
 
     def _classify(self, classify: Classify, text: str) -> IntentEstimate:
-        estimate, found = classify(text), self.judge(text)
+        self._head.begin(split_windows(self._split(read_kinds(text))[0])[0])
+        estimate, found = self._helpers.run_both(partial(classify, text), partial(self.judge, text))
         unsafe = _agree(estimate.unsafe, found.unsafe, self._thresholds.unsafe)
         distress = _agree(estimate.distress.probability, found.distress, self._thresholds.distress)
         chatting = _placed(relate(found.smalltalk, CHATTING), self._thresholds.smalltalk)

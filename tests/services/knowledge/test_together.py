@@ -81,6 +81,28 @@ def test_what_a_helper_raises_is_raised_to_who_asked() -> None:
         Helpers(1).run(jobs)
 
 
+@given(st.integers(0, 2), st.booleans(), st.booleans())
+def test_both_jobs_are_done_once_and_a_failure_is_raised(helpers: int, first_fails: bool, second_fails: bool) -> None:
+    done: list[str] = []
+
+    def job(name: str, *, fails: bool) -> str:
+        done.append(name)
+        return "" if 1 // (not fails) else "never"
+
+    jobs = partial(job, "first", fails=first_fails), partial(job, "second", fails=second_fails)
+    if first_fails or second_fails:
+        with pytest.raises(ZeroDivisionError):
+            Helpers(helpers).run_both(*jobs)
+    else:
+        assert Helpers(helpers).run_both(*jobs) == ("", "")
+        assert sorted(done) == ["first", "second"]
+
+
+def test_of_both_the_helper_does_the_second_meanwhile() -> None:
+    together = threading.Barrier(2)
+    assert sorted(Helpers(1).run_both(partial(together.wait, WAIT_S), partial(together.wait, WAIT_S))) == [0, 1]
+
+
 @given(st.integers(0, 3), st.lists(st.integers(), max_size=8))
 def test_in_turn_each_job_is_done_once_and_the_results_come_in_order(helpers: int, numbers: list[int]) -> None:
     done: list[int] = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.support.paths import MODELS
+from tidegate.services.knowledge.reader.together import NOBODY, Helpers
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.encodings import decode_hidden
@@ -28,20 +30,28 @@ class WordHead:
 
     def __init__(self, words: Mapping[str, SafetyEstimate]) -> None:
         self._words = words
+        self.begun: list[str] = []
+        self.has_judged = threading.Event()
+
+    def begin(self, text: str) -> None:
+        self.begun.append(text)
 
     def judge(self, text: str, language: str) -> SafetyEstimate:
         assert language == "en"
+        self.has_judged.set()
         found = [each for word, each in self._words.items() if word in text.split()]
         return found[0] if found else SafetyEstimate(0.01, 0.01, 0.01)
 
 
 def tier(**words: SafetyEstimate) -> SafetyTier:
-    head: Any = WordHead(words)
+    return tier_of(WordHead(words))
 
+
+def tier_of(head: Any, helpers: Helpers = NOBODY) -> SafetyTier:
     def detect(_text: str, _hint: str) -> DetectedLanguage:
         return DetectedLanguage("en", True)
 
-    return SafetyTier(head, THRESHOLDS, detect, prefilter.split_parts, prefilter.spread)
+    return SafetyTier(head, THRESHOLDS, detect, prefilter.split_parts, prefilter.spread, helpers)
 
 
 def calm(_: str) -> IntentEstimate:
@@ -55,6 +65,18 @@ async def test_the_operating_point_is_the_site_s_threshold(found: float, withhel
     assert (judged.distress.probability >= THRESHOLDS.distress - 1e-9) is withheld
     assert (judged.intent, judged.probability, judged.workload) == ("hours", 0.9, "assist")
     assert (judged.distress.intent, judged.smalltalk.intent) == ("danger", "greeting")
+
+
+async def test_the_head_judges_beside_the_intents_where_a_processor_is_idle() -> None:
+    head = WordHead({"x": SafetyEstimate(0.9, 0.1, 0.1)})
+
+    def classify(_: str) -> IntentEstimate:
+        assert head.has_judged.wait(20.0)
+        return CALM
+
+    beside = await tier_of(head, Helpers(1)).classify(classify, "x")
+    assert beside == await tier_of(head).classify(calm, "x"), "the same as one after the other"
+    assert head.begun == ["x", "x"], "what both begin with is run once, before them"
 
 
 @pytest.mark.parametrize(("found", "chats"), [(0.5, False), (0.94, False), (0.96, True)])
