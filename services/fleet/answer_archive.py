@@ -128,6 +128,10 @@ class ArchiveReader:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
+    def may_be_there(self) -> bool:
+        """Whether there is anything to look into; costs less than a change of threads."""
+        return self._connection is not None or self._path.is_file()
+
     def find(self, rid: str, tenant: str) -> list[StoredMessage]:
         """As `AnswerArchive.find`; nothing where there is no archive. Raises `ArchiveUnreadableError`."""
         with self._lock, _naming_errors(self._path):

@@ -47,8 +47,8 @@ class AnswerStore:
         """The request as it was stored; where only its answer is left, what is known of it: no words, and whose it is,
         where the vault has noted it as that of `asker`, who names the session. An id is answered once, for ever. Raises
         `OSError` when the store cannot be read."""
-        stored = await self.request(tenant, rid)
-        if stored is not None or (answer := await self._answer(tenant, rid)) is None:
+        stored, kept = await asyncio.gather(self.request(tenant, rid), self._in_stream(tenant, rid))
+        if stored is not None or (answer := await self._read(kept, tenant, rid)) is None:
             return stored
         owners = self._vault.owners_of(tenant, asker, session, rid)
         owner = next((each for each in owners if self._vault.requests_of(tenant, each[0], rid)), (UNKNOWN, ""))
@@ -64,8 +64,15 @@ class AnswerStore:
         )
 
     async def _answer(self, tenant: str, rid: str) -> Published | None:
-        data = await self._bus.last(ANSWERS, f"answers.{tenant}.{rid}")
-        if data is None:
+        return await self._read(await self._in_stream(tenant, rid), tenant, rid)
+
+    async def _in_stream(self, tenant: str, rid: str) -> bytes | None:
+        return await self._bus.last(ANSWERS, f"answers.{tenant}.{rid}")
+
+    async def _read(self, data: bytes | None, tenant: str, rid: str) -> Published | None:
+        """The answer, from the archive where the stream, which is asked before, has none: an answer is in the archive
+        before it leaves the stream."""
+        if data is None and self._archive.may_be_there():
             data = await asyncio.to_thread(self._archived, tenant, rid)
         return None if data is None else decode(data, Published)
 
