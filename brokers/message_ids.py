@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 
 ID_BYTES = 24
@@ -22,13 +24,16 @@ class MessageIds:
         if 0 < len(key) < LEAST_KEY_BYTES:
             raise ValueError(f"a key of message ids has at least {LEAST_KEY_BYTES} bytes, not {len(key)}")
         self._key = key
+        self.of: Callable[[str], str] = lru_cache(maxsize=256)(self._derive) if key else _as_named
+        """The id of the message with this name: 32 characters. Remembered, since what is handed over needs it twice."""
 
-    def of(self, name: str) -> str:
-        """The id of the message with this name: 32 characters."""
-        if not self._key:
-            return name
+    def _derive(self, name: str) -> str:
         digest = hmac.digest(self._key, name.encode("utf-8", "surrogatepass"), sha256)
         return urlsafe_b64encode(digest[:ID_BYTES]).decode()
+
+
+def _as_named(name: str) -> str:
+    return name
 
 
 NAMES = MessageIds()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 from tidegate.schemas.vault_token import without_tokens
@@ -46,8 +46,10 @@ class Pleasantries(NamedTuple):
     languages: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=1024)
 def take_pleasantries(text: str) -> Pleasantries:
-    """What is asked or told in `text`; its kind where that is nothing but pleasantries."""
+    """What is asked or told in `text`; its kind where that is nothing but pleasantries. The last texts are remembered:
+    several stages ask of the same one."""
     rest = _without_signature(text).strip()
     while (lead := _LEAD.match(rest) or _BARE_GREETING.match(rest)) and lead.end():
         rest = rest[lead.end() :]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def derive_key(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
     return HKDF(hashes.SHA256(), length, salt=None, info=b"tidegate/1/" + purpose.encode()).derive(key)
 
 
+_key_of_names = lru_cache(maxsize=16)(derive_key)
+"""Remembered: a request needs them six times. For keys only that the process holds for as long as it runs; that of an
+asker is lost by erasing it."""
+
+
 def frame(*parts: str) -> bytes:
     """The parts as one byte string that no other list of parts gives: each is preceded by its length."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
@@ -65,11 +71,11 @@ def frame(*parts: str) -> bytes:
 def asker_digest(key: bytes, tenant: str, asker: str, rid: str) -> str:
     """The owner of tokens as 32 hex digits that reveal no name; without an asker, the owner is this one request."""
     owner = ("asker", asker) if asker else ("rid", rid)
-    return hmac.new(derive_key(key, "asker"), frame(tenant, *owner), sha256).hexdigest()[:32]
+    return hmac.new(_key_of_names(key, "asker"), frame(tenant, *owner), sha256).hexdigest()[:32]
 
 
 def session_digest(key: bytes, tenant: str, asker: str, session: str, rid: str) -> str:
     """The scope of vault tokens, as 32 hex digits that reveal no name: a session of one asker; without a session or an
     asker, this one request."""
     scope = ("session", asker, session) if session and asker else ("rid", rid)
-    return hmac.new(derive_key(key, "session"), frame(tenant, *scope), sha256).hexdigest()[:32]
+    return hmac.new(_key_of_names(key, "session"), frame(tenant, *scope), sha256).hexdigest()[:32]

@@ -37,11 +37,13 @@ _PATTERNS: dict[ValueKind, str] = {
 _HELD = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _PATTERNS.items()}
 
 
+@lru_cache(maxsize=1024)
 def is_open_question(question: str) -> bool:
     """Whether a question asks for something that it does not name itself, so that yes or no would be no answer."""
     return _OPEN.search(question.lower()) is not None
 
 
+@lru_cache(maxsize=1024)
 def expected_kind(question: str) -> ValueKind | None:
     """The kind of value that a question asks for; None when it asks for none that is known here."""
     return next((kind for kind, pattern in _ASKED.items() if pattern.search(question)), None)

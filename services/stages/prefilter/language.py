@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 
 from tidegate.schemas.vault_token import without_tokens
@@ -32,7 +33,8 @@ class LanguageModel:
         self._languages = tuple(languages)
         if not languages:
             raise ValueError("a site speaks no language")
-        self._model = load_restricted_model(frozenset({*OTHERS.split(), *languages}))
+        model = load_restricted_model(frozenset({*OTHERS.split(), *languages}))
+        self._rank = lru_cache(maxsize=256)(model.rank)  # a question's language is asked for twice
         self.version = f"{version('py3langid')}/{'+'.join(self._languages)}"
 
     def detect(self, text: str, hint: str = "") -> DetectedLanguage:
@@ -47,7 +49,7 @@ class LanguageModel:
         letters = [letter for letter in words if letter.isalpha()]
         if len(letters) < LEAST_LETTERS and not _is_foreign_script(letters):
             return DetectedLanguage(self._languages[0], True)
-        ranked: list[tuple[str, float]] = self._model.rank(words)
+        ranked: list[tuple[str, float]] = self._rank(words)
         own, likely = next((code, share) for code, share in ranked if code in self._languages)
         top, share = ranked[0]
         if top != own and share >= SURE and share >= LEAD * likely:
