@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from selectolax.lexbor import LexborNode
 
+from tidegate.services.knowledge.ingest.heading_rows import CellSpan, join_heading_rows
 from tidegate.services.knowledge.ingest.parts import TablePart, looks_like_header, tidy
 
 BLOCKS = frozenset(
@@ -25,13 +26,16 @@ def read_table(node: LexborNode) -> TablePart | None:
     if node.css_first("table") not in (None, node) or len(node.css("table")) > 1:
         return None
     lines = node.css("tr")
-    rows = _spread(lines)
+    rows, spans = _spread(lines)
+    names = join_heading_rows(rows, spans)
+    if names is not None:
+        rows = [list(names), *rows[2:]]
     used = [column for column in range(max(map(len, rows), default=0)) if any(row[column] for row in rows)]
     kept = tuple(tuple(row[column] for column in used) for row in rows if any(row))
     if len(used) < 2 or len(kept) < 2:
         return None
     is_marked = bool(lines) and not lines[0].css("td") and bool(lines[0].css("th"))
-    return TablePart(kept, is_marked or looks_like_header(kept))
+    return TablePart(kept, is_marked or names is not None or looks_like_header(kept))
 
 
 def read_words(node: LexborNode) -> str:
@@ -55,12 +59,14 @@ def _words(node: LexborNode, depth: int) -> Iterator[str]:
             yield edge
 
 
-def _spread(lines: list[LexborNode]) -> list[list[str]]:
-    """Rows of equal length: a cell that spans rows is in each of them, one that spans columns in the first.
+def _spread(lines: list[LexborNode]) -> tuple[list[list[str]], list[CellSpan]]:
+    """Rows of equal length, and their cells that span columns: a cell that spans rows is in each of them, one that
+    spans columns in the first.
 
     A heading that spans columns is in each of them: it is the name of them all.
     """
     rows: list[list[str]] = []
+    spans: list[CellSpan] = []
     open_cells: dict[int, tuple[int, str]] = {}
     for line in lines:
         row: dict[int, str] = {}
@@ -80,10 +86,12 @@ def _spread(lines: list[LexborNode]) -> list[list[str]]:
                 row[column + offset] = text if offset == 0 or cell.tag == "th" else ""
                 if high > 1:
                     open_cells[column + offset] = (high - 1, row[column + offset])
+            if wide > 1 and column < _MOST_COLUMNS:
+                spans.append(CellSpan(len(rows), column, min(column + wide, _MOST_COLUMNS) - 1))
             column += wide
         rows.append([row.get(column, "") for column in range(max(row, default=-1) + 1)])
     width = max(map(len, rows), default=0)
-    return [row + [""] * (width - len(row)) for row in rows]
+    return [row + [""] * (width - len(row)) for row in rows], spans
 
 
 def _span(cell: LexborNode, name: str) -> int:

@@ -123,10 +123,15 @@ def tidy(text: str) -> str:
 
 
 def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: it has words in each, no value, and a value or other words below."""
-    if len(rows) < 2 or not all(cell.strip() for cell in rows[0]) or len(rows[0]) < 2:
+    """Whether the first row names the columns: it has words in each, no value, and a value or other words below. Over
+    the names of the rows nothing need stand, where all rows have one and values follow it."""
+    if len(rows) < 2 or not all(cell.strip() for cell in rows[0][1:]) or len(rows[0]) < 2:
         return False
     first, body = rows[0], rows[1:]
+    if not first[0].strip():
+        has_names = all(row[0].strip() and not is_value(row[0]) for row in body)
+        if not has_names or not all(any(map(is_value, row[1:])) for row in body):
+            return False
     if any(is_value(cell) and not _YEAR.fullmatch(cell.strip()) for cell in first) or len(set(first)) < len(first):
         return False
     has_values = any(is_value(row[column]) for row in body for column in range(1, len(row)))

@@ -15,6 +15,7 @@ import openpyxl
 
 from tidegate.services.knowledge.ingest.delimited import split_grid
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.heading_rows import CellSpan, join_heading_rows
 from tidegate.services.knowledge.ingest.number_formats import show_value
 from tidegate.services.knowledge.ingest.office import check_office
 from tidegate.services.knowledge.ingest.parts import FileNote, HeadingPart, IngestedText, Part, write_markdown
@@ -59,5 +60,25 @@ def _read_sheet(sheet: Any) -> Iterator[Part]:
         for row in grid[merged.min_row : merged.max_row]:
             row[merged.min_col - 1] = text  # a cell that spans rows is in each of them
     hidden_rows, hidden_columns = _hidden_of(sheet)
+    hidden_rows |= _join_headings(grid, sheet)
     shown = [row for number, row in enumerate(grid) if number not in hidden_rows]
     yield from split_grid([[cell for n, cell in enumerate(row) if n not in hidden_columns] for row in shown])
+
+
+def _join_headings(grid: list[list[str]], sheet: Any) -> set[int]:
+    """Give the columns of tables with two rows of names their whole names, in the lower row; the upper rows, which are
+    not needed any more. Such a row is the first of its table that has more than one cell."""
+    spans = [
+        CellSpan(merged.min_row - 1, merged.min_col - 1, merged.max_col - 1)
+        for merged in sheet.merged_cells.ranges
+        if merged.max_col > merged.min_col and merged.max_row == merged.min_row
+    ]
+    joined: set[int] = set()
+    for row in sorted({span.row for span in spans}):
+        before = next((above for above in reversed(grid[:row]) if sum(map(bool, above)) != 1), [])
+        end = next((below for below in range(row, len(grid)) if not any(grid[below])), len(grid))
+        names = None if any(before) else join_heading_rows(grid[:end], spans, row)
+        if names is not None:
+            grid[row + 1] = list(names)
+            joined.add(row)
+    return joined
