@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import openpyxl
@@ -16,11 +16,12 @@ import openpyxl
 from tidegate.services.knowledge.ingest.delimited import split_grid
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.heading_rows import CellSpan, join_heading_rows
-from tidegate.services.knowledge.ingest.number_formats import show_value
+from tidegate.services.knowledge.ingest.number_formats import Separators, guess_separators, show_value
 from tidegate.services.knowledge.ingest.office import check_office
 from tidegate.services.knowledge.ingest.parts import FileNote, HeadingPart, IngestedText, Part, write_markdown
 
 MOST_CELLS = 2_000_000
+_MOST_SAMPLED_ROWS = 200
 _UNNAMED = re.compile(r"(?:sheet|table|tabelle|feuil|hoja|foglio|planilha|folha|blad|arkusz)\s*\d*", re.IGNORECASE)
 
 
@@ -31,7 +32,8 @@ def read_workbook(data: bytes) -> IngestedText:
         warnings.simplefilter("ignore")  # openpyxl warns of what it leaves out: styles, pictures, validations
         book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-    markdown, _ = write_markdown(part for sheet in sheets for part in _read_sheet(sheet))
+    separators = _separators_of(sheets)
+    markdown, _ = write_markdown(part for sheet in sheets for part in _read_sheet(sheet, separators))
     hidden = [sheet.title for sheet in book.worksheets if sheet not in sheets]
     notes = [FileNote(f"hidden sheets are not read: {', '.join(hidden)}")] if hidden else []
     partly = [sheet.title for sheet in sheets if any(_hidden_of(sheet))]
@@ -47,14 +49,27 @@ def _hidden_of(sheet: Any) -> tuple[set[int], set[int]]:
     return rows, {column - 1 for first, last in spans for column in range(first, last + 1)}
 
 
-def _read_sheet(sheet: Any) -> Iterator[Part]:
+def _separators_of(sheets: Sequence[Any]) -> Separators:
+    """Those of the sheets' words; see `guess_separators`."""
+    words: list[str] = []
+    for sheet in sheets:
+        _check_size(sheet)
+        for row in sheet.iter_rows(max_row=_MOST_SAMPLED_ROWS, values_only=True):
+            words += (value for value in row if isinstance(value, str))
+    return guess_separators(words)
+
+
+def _check_size(sheet: Any) -> None:
     if sheet.max_row * sheet.max_column > MOST_CELLS:
         raise FileUnreadError(
             f"the sheet {sheet.title} is {sheet.max_row} by {sheet.max_column} cells, more than is read", "split it"
         )
+
+
+def _read_sheet(sheet: Any, separators: Separators) -> Iterator[Part]:
     if not _UNNAMED.fullmatch(sheet.title):
         yield HeadingPart(1, sheet.title)
-    grid = [[show_value(cell.value, cell.number_format or "") for cell in row] for row in sheet.iter_rows()]
+    grid = [[show_value(cell.value, cell.number_format or "", separators) for cell in row] for row in sheet.iter_rows()]
     for merged in sheet.merged_cells.ranges:
         text = grid[merged.min_row - 1][merged.min_col - 1]
         for row in grid[merged.min_row : merged.max_row]:

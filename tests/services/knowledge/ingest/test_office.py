@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.office_files import excel, word
-from tidegate.services.knowledge.ingest.number_formats import show_value
+from tidegate.services.knowledge.ingest.number_formats import Separators, separators_of, show_value
 from tidegate.services.knowledge.ingest.word import read_word
 from tidegate.services.knowledge.ingest.workbook import read_workbook
 
@@ -155,3 +158,47 @@ def test_a_formula_is_not_computed() -> None:
 )
 def test_a_value_is_written_as_excel_shows_it(value: Any, shape: str, shown: str) -> None:
     assert show_value(value, shape) == shown
+
+
+@pytest.mark.parametrize(
+    ("language", "shape", "shown"),
+    [
+        ("de", '#,##0.00 "€"', "1.234,50 €"),
+        ("fr", '#,##0.00 "€"', "1 234,50 €"),
+        ("pl", "0.0", "1234,5"),
+        ("es", "General", "1234,5"),
+        ("es", '"$"#,##0.00', "$1,234.50"),  # as in Mexico
+        ("de", '"CHF" #,##0.00', "CHF 1,234.50"),
+        ("en", '"€"#,##0.00', "€1,234.50"),
+    ],
+)
+def test_a_number_has_the_separators_of_its_language(language: str, shape: str, shown: str) -> None:
+    assert show_value(1234.5, shape, separators_of(language)) == shown
+    assert show_value(1234.5, "0.0") == "1234.5"
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, places=2))
+def test_separators_change_nothing_else(value: Decimal) -> None:
+    shown = show_value(float(value), "#,##0.00", Separators(".", ","))
+    assert Decimal(shown.replace(".", "").replace(",", ".")) == round(Decimal(float(value)), 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (("Preisliste der Werkstatt für Fahrräder", "Arbeitsstunde einer Gesellin ohne Ersatzteile"), "1.234,50 €"),
+        (("Price list of the bicycle workshop", "An hour of work without any spare parts"), "1,234.50 €"),
+        (("Tarif des locations de matériel", "Remorque pour une journée, caution 12,50 €"), "1 234,50 €"),
+        (("Preis", "Rad"), "1,234.50 €"),  # too few words to be sure
+        (("Café", "Crêpe"), "1,234.50 €"),
+        (("Crème brûlée of the café", "with all that is on the table and a cup of tea"), "1,234.50 €"),
+        (("Liste für alle mit 3.50 €", "Rad"), "1,234.50 €"),  # somebody who writes points
+    ],
+)
+def test_a_sheet_shows_numbers_as_in_its_language(labels: tuple[str, str], shown: str) -> None:
+    def fill(book: Any) -> None:
+        book.active.append([labels[0], None])
+        book.active.append([labels[1], 1234.5])
+        book.active["B2"].number_format = '#,##0.00 "€"'
+
+    assert shown in read_workbook(excel(fill)).text
