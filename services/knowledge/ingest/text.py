@@ -6,6 +6,7 @@ import codecs
 import re
 
 from tidegate.services.knowledge.ingest.parts import IngestedText
+from tidegate.services.knowledge.ingest.plain_headings import mark_headings
 from tidegate.services.knowledge.ingest.unseen import without_unseen
 
 _MARKS = (
@@ -41,12 +42,12 @@ def is_binary(data: bytes) -> bool:
 
 
 def read_text(data: bytes) -> IngestedText:
-    """Plain text as Markdown: its own headings, lists and paragraphs stay; a form feed begins a page."""
+    """Plain text as Markdown, with the headings that `mark_headings` finds; a form feed begins a page."""
     pages = _INLINE.sub(r"\\\g<0>", decode_text(data)).strip("\n").split("\f")
     text = ""
     starts = [0]
-    for page in pages:
-        text += page
+    for number, page in enumerate(pages):
+        text += mark_headings(page, has_title=number == 0)
         starts.append(len(text))
     has_pages = len(pages) > 1
     return IngestedText(text=text, page_starts=tuple(starts[:-1]) if has_pages else ())
