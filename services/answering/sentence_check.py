@@ -15,15 +15,16 @@ import msgspec
 
 from tidegate.schemas.vault_token import tokens_in, without_tokens
 from tidegate.services.answering.answer_lead import LEAD_FEATURES, NO_LEAD, AnswerLead, measure_lead, split_lead
-from tidegate.services.answering.claim_denials import count_absences, wrong_denial
+from tidegate.services.answering.claim_denials import count_absences, refuses, wrong_denial
 from tidegate.services.answering.claim_edits import EDIT_FEATURES, measure_edits
 from tidegate.services.answering.claim_numbers import count_reversed, wrong_number
 from tidegate.services.answering.claim_places import PLACE_FEATURES, measure_places
 from tidegate.services.answering.entailment import load_entailment
+from tidegate.services.answering.lead_verdict import read_verdict
 from tidegate.services.answering.quantities import leave_out_quantities
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.sentences import split_sentences
-from tidegate.services.knowledge.reader.yes_no import read_polarity
+from tidegate.services.knowledge.reader.yes_no import Polarity, read_polarity
 from tidegate.services.languages.claim_words import load_claim_words
 from tidegate.services.languages.extraction_words import fold
 
@@ -90,11 +91,20 @@ def _check_bare_lead(lead: AnswerLead, evidence: Sequence[SourceText], question:
     words, and as far as that sentence is."""
     language = evidence[0].language
     for part in _choose(find_terms(question, language), evidence):
-        polarity = read_polarity(question, language, part)
+        polarity = _read_answer(question, part, language)
         if polarity:
             fault = f"it says {lead.says} where what it cites says {polarity}"
             return check_sentence(part, evidence) if polarity == lead.says else SentenceCheck(0.0, fault)
     return SentenceCheck(0.0, f"nothing that it cites says {lead.says}", AnswerLead(lead.says, ""))
+
+
+def _read_answer(question: str, part: str, language: str, stated: str = "") -> Polarity:
+    """What a sentence says to the question, by what the two are about, or in the question's words. What is `stated` of
+    it denies no yes: where it does, the rules have misread the one or the other."""
+    verdict = read_verdict(question, part, language)
+    if verdict == "yes" and refuses(stated, language):
+        verdict = ""
+    return verdict or read_polarity(question, language, part)
 
 
 class FoundInClaim(NamedTuple):
@@ -117,7 +127,7 @@ def describe_claim(sentence: str, evidence: Sequence[SourceText], question: str 
     around = " ".join(each.around for each in evidence)
     text = " ".join(each.text for each in evidence)
     words, related = _measure_words(lead.rest, f"{' '.join(parts)} {around} {question}", language)
-    polarity = read_polarity(question, language, parts[0]) if lead.says and question and parts else ""
+    polarity = _read_answer(question, parts[0], language, lead.rest) if lead.says and question and parts else ""
     faults = {
         "number": wrong_number(lead.rest, parts, around, language),
         "name": _wrong_name(lead.rest, f"{text} {around} {question}", language),
@@ -127,6 +137,7 @@ def describe_claim(sentence: str, evidence: Sequence[SourceText], question: str 
     edits = measure_edits(lead.rest, text, f"{around} {question}", language)
     places = measure_places(lead.rest, text, language)
     leads = measure_lead(lead, question, parts[0] if parts else text, language)
+    is_certain = bool(polarity) and polarity == lead.says
     row = {
         **words,
         **{name: float(bool(fault)) for name, fault in faults.items()},
@@ -136,14 +147,15 @@ def describe_claim(sentence: str, evidence: Sequence[SourceText], question: str 
         "denial_alone": float(bool(faults["denial"]) and not words["missing"]),
         "exchanged_alone": float(bool(edits["exchanged_word"]) and not words["missing"]),
         **places,
-        **{name: min(0.0, value) for name, value in leads.items()},  # what speaks for a yes excuses no other fault
+        # What speaks for a yes excuses no other fault, and nothing speaks against one that is certain.
+        **{name: 0.0 if is_certain else min(0.0, value) for name, value in leads.items()},
     }
     named = next(filter(None, faults.values()), "") or _name_edit(row)
-    if not named and sum(leads.values()) < 0:
+    if not named and not is_certain and sum(leads.values()) < 0:
         named = f"its {lead.says} is not what it cites says"
     fault = named or f"only {words['borne_out']:.0%} of its words are in what it cites"
     is_lost = bool(faults["number"] or faults["name"] or faults["lead"]) or related < BORNE_OUT_FROM
-    return FoundInClaim(row, fault, is_lost, leads, bool(polarity) and polarity == lead.says)
+    return FoundInClaim(row, fault, is_lost, leads, is_certain)
 
 
 WORD_FEATURES = ("borne_out", "missing", "one_missing", "terms")

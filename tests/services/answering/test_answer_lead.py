@@ -105,12 +105,14 @@ def test_a_lead_without_more_is_borne_out_only_by_the_words_of_the_question() ->
 
 
 def test_a_lead_of_which_nothing_speaks_is_doubtful_and_excuses_no_other_fault() -> None:
-    question, evidence = "Does a charity pay for the room?", [SourceText("Charities have the room free.", "en")]
-    found = check_sentence("Yes, charities have the room free.", evidence, question)
+    question, evidence = "Does the tenant keep the key?", [SourceText("The key hangs beside the door.", "en")]
+    found = check_sentence("Yes, the key hangs beside the door.", evidence, question)
     assert found.passed
-    assert found.doubtful == ("yes", "charities have the room free.")
-    plain = check_sentence("charities have the room free.", evidence, question)
+    assert found.doubtful == ("yes", "the key hangs beside the door.")
+    plain = check_sentence("the key hangs beside the door.", evidence, question)
     assert plain.doubtful == ("", "")
+    free = [SourceText("Charities have the room free.", "en")]
+    assert not check_sentence("Yes, charities have the room free.", free, "Does a charity pay for the room?").passed
     shoes = [SourceText("Closed shoes are compulsory.", "en")]
     assert not check_sentence("No, closed shoes are not compulsory.", shoes, "May I drive in sandals?").passed
 
