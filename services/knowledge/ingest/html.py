@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from tidegate.services.knowledge.ingest.html_tables import BLOCKS, DEEPEST, STRUCK_OUT, read_table, read_words
+from tidegate.services.knowledge.ingest.page_styles import PageStyles
 from tidegate.services.knowledge.ingest.parts import (
     FileNote,
     HeadingPart,
@@ -51,10 +52,11 @@ def read_html(data: bytes) -> IngestedText:
     named = tree.css_first("title")
     title = re.split(r"\s+[|–—·]\s+", named.text() if named else "")[0]
     date = _find_date(tree)
+    styles = PageStyles(tree)
     for node in tree.css(_DROPPED):
         if node.tag not in ("body", "html"):
             node.decompose()
-    hidden = _drop_hidden(tree)
+    hidden = _drop_hidden(tree, styles)
     _drop_surroundings(tree)
     notes = (FileNote(f"text that the page hides by its style is not read, in {hidden} places"),) if hidden else ()
     return IngestedText(text=_write_content(_find_content(tree)), title=tidy(title), date=date, notes=notes)
@@ -81,13 +83,15 @@ def _find_date(tree: LexborHTMLParser) -> str:
     return found[0] if found else ""
 
 
-def _drop_hidden(tree: LexborHTMLParser) -> int:
+def _drop_hidden(tree: LexborHTMLParser, styles: PageStyles) -> int:
     """Take out what is styled so that nobody sees it; how many of them had words and were not just switched off."""
     count = 0
-    for node in reversed(tree.css("[style]")):  # from within: what is inside of what is gone is gone too
-        style = node.attributes.get("style") or ""
-        if node.tag not in ("body", "html") and is_hiding(style):
-            count += not is_switched_off(style) and bool(node.text(strip=True))
+    own = {node.mem_id: node for node in tree.css("[style]") if is_hiding(node.attributes.get("style") or "")}
+    ruled = {node.mem_id: node for node in styles.hidden(tree)}
+    for node in reversed(list(tree.css("*")) if own or ruled else []):  # from within: what is inside goes along
+        if node.mem_id in (own.keys() | ruled.keys()) and node.tag not in ("body", "html"):
+            is_switched = node.mem_id in own and is_switched_off(node.attributes.get("style") or "")
+            count += not is_switched and bool(node.text(strip=True))
             node.decompose()
     return count
 

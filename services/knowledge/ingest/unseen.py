@@ -1,7 +1,6 @@
 """What a document holds and nobody sees who opens it: text that is there to be quoted, or to instruct whoever reads on.
 
-Promises to look at what a part says of itself alone: rules of a style sheet are not followed, for scripts show what
-they hide. Next: html.py, word.py, parts.py."""
+Next: page_styles.py, style sheets; html.py, word.py, parts.py."""
 
 from __future__ import annotations
 
@@ -53,21 +52,28 @@ def without_unseen(text: str) -> str:
 
 def is_switched_off(style: str) -> bool:
     """Whether the declarations of a `style` attribute (CSS) take out what they are of, as pages do with their menus."""
-    found = _declared(style)
-    return any(HIDING[name].fullmatch(found.get(name, "")) for name in SWITCHES)
+    return any(name in SWITCHES for name in hiding_properties(style))
 
 
 def is_hiding(style: str) -> bool:
     """Whether they hide it, in whatever way."""
-    found = _declared(style)
-    if any(name in found and pattern.fullmatch(found[name]) for name, pattern in HIDING.items()):
-        return True
+    return bool(hiding_properties(style))
+
+
+def hiding_properties(style: str) -> set[str]:
+    """The properties by which they do."""
+    found = declared(style)
+    hides = {name for name, pattern in HIDING.items() if name in found and pattern.fullmatch(found[name])}
+    if "text" in f"{found.get('background-clip', '')}{found.get('-webkit-background-clip', '')}":
+        hides.discard("color")  # the letters are cut out of the background
     overflow = f"{found.get('overflow', '')} {found.get('overflow-x', '')} {found.get('overflow-y', '')}"
-    is_clipped = "hidden" in overflow or "clip" in overflow
-    return is_clipped and any(found.get(name) and NOTHING.fullmatch(found[name]) for name in CLOSED)
+    if "hidden" in overflow or "clip" in overflow:
+        hides |= {name for name in CLOSED if found.get(name) and NOTHING.fullmatch(found[name])}
+    return hides
 
 
-def _declared(style: str) -> dict[str, str]:
+def declared(style: str) -> dict[str, str]:
+    """What declarations say, by property."""
     plain = COMMENT.sub("", style) if len(style) < LONGEST_COMMENTED else style
     parts = (each.partition(":") for each in plain.lower().split(";"))
     return {name.strip(): value.partition("!")[0].strip() for name, _, value in parts}
