@@ -19,6 +19,8 @@ from pypdfium2 import raw
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.ocr.engine import MOST_PIXELS, PictureUnreadError
+from tidegate.services.knowledge.ingest.pdf.seen import Box as _Box
+from tidegate.services.knowledge.ingest.pdf.seen import SeenText
 
 _HYPHENS = frozenset("\x02\ufffe\u00ad")
 """How PDFium gives a hyphen that ends a line."""
@@ -35,10 +37,6 @@ _LEAST_SIZE = 1.5
 """Points: smaller characters nobody sees on a page as it is printed."""
 _DRAWN_DPI = 200.0
 _MOST_DRAWN_PIXELS = 6_000_000
-
-
-_Box = tuple[float, float, float, float]
-"""Left, bottom, right, top, in points."""
 
 
 class PdfWord(msgspec.Struct, frozen=True, gc=False):
@@ -123,7 +121,7 @@ class PdfFile:
 
 def _read_page(page: Any) -> PdfPage:
     left, bottom, right, top = page.get_mediabox()
-    words, angles, unmapped = _read_words(page.get_textpage(), (left, bottom, right, top))
+    words, angles, unmapped = _read_words(page, (left, bottom, right, top))
     turn = angles.most_common(1)[0][0] if angles else 0
     corners = [_turn((left, bottom, right, top), turn)]
     straight = tuple(_turn_word(word, turn) for word, angle in words if angle == turn)
@@ -138,10 +136,11 @@ def _read_page(page: Any) -> PdfPage:
     )
 
 
-def _read_words(textpage: Any, page: _Box) -> tuple[list[tuple[PdfWord, int]], Counter[int], int]:
+def _read_words(page: Any, edges: _Box) -> tuple[list[tuple[PdfWord, int]], Counter[int], int]:
     """The words that can be seen, each with the quarter turns of its text; how many characters each turn has; how many
     mean nothing."""
-    measure = _WordMeasure(textpage)
+    textpage = page.get_textpage()
+    measure, seen = _WordMeasure(textpage), SeenText(page, textpage)
     words: list[tuple[PdfWord, int]] = []
     angles: Counter[int] = Counter()
     unmapped = 0
@@ -149,12 +148,14 @@ def _read_words(textpage: Any, page: _Box) -> tuple[list[tuple[PdfWord, int]], C
     count = min(textpage.count_chars(), _MOST_CHARACTERS)
     for index in range(count + 1):
         character = chr(raw.FPDFText_GetUnicode(textpage, index) or 0xFFFD) if index < count else " "
-        if not (character.isspace() or character in _UNSEEN):
+        is_letter = not (character.isspace() or character in _UNSEEN)
+        if is_letter and seen.is_seen(index, measure.box):
             characters.append(character)
             unmapped += character == "\ufffd" or ("\ue000" <= character <= "\uf8ff" and character not in _BULLETS)
         elif characters:
-            for word, turn in measure.words(index - len(characters), characters):
-                if not _is_visible(word, page):
+            start = index - len(characters)
+            for word, turn in measure.words(start, characters):
+                if not _is_visible(word, edges) or seen.is_covered(start, (word.x0, word.y0, word.x1, word.y1)):
                     continue
                 words.append((word, turn))
                 angles[turn] += len(word.text)
@@ -180,7 +181,7 @@ class _WordMeasure:
 
     def words(self, start: int, characters: list[str]) -> Iterator[tuple[PdfWord, int]]:
         """The characters from `start` on, which no space parts: one word, unless they do not stand side by side."""
-        first, last = self._box(start), self._box(start + len(characters) - 1)
+        first, last = self.box(start), self.box(start + len(characters) - 1)
         size, turn, is_bold = self._look(start)
         overlap = min(first[3], last[3]) - max(first[1], last[1])
         is_level = turn or overlap > _LEAST_OVERLAP * min(first[3] - first[1], last[3] - last[1])
@@ -195,11 +196,12 @@ class _WordMeasure:
 
     def _find_cut(self, start: int, count: int) -> int:
         """Where the greatest step between two neighbours is."""
-        boxes = [self._box(start + offset) for offset in range(count)]
+        boxes = [self.box(start + offset) for offset in range(count)]
         steps = [abs(after[0] - before[2]) + abs(after[1] - before[1]) for before, after in pairwise(boxes)]
         return 1 + max(range(len(steps)), key=steps.__getitem__)
 
-    def _box(self, index: int) -> _Box:
+    def box(self, index: int) -> _Box:
+        """Where a character stands."""
         raw.FPDFText_GetLooseCharBox(self._textpage, index, self._rect)
         return self._rect.left, self._rect.bottom, self._rect.right, self._rect.top
 
