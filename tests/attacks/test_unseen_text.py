@@ -4,19 +4,29 @@ What a page hides until it is clicked is there to be read, and stays. What is na
 
 from __future__ import annotations
 
+import io
+import re
 import time
+import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
+from docx.enum.text import WD_COLOR_INDEX
+from docx.shared import Pt, RGBColor
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl.styles import Color, Font, PatternFill
 from PIL import Image as Picture
 from reportlab.lib import colors
 from reportlab.pdfgen.canvas import Canvas
 
-from tests.support.office_files import paragraph, pdf
+from tests.support.office_files import excel, paragraph, pdf, word
 from tidegate.services.knowledge.ingest.html import read_html
 from tidegate.services.knowledge.ingest.pdf.layout import read_pdf
+from tidegate.services.knowledge.ingest.word import read_word
+from tidegate.services.knowledge.ingest.workbook import read_workbook
 
 PAGE = "<html><head>%s</head><body><h1>Fees</h1><p>The card costs 5 euros.</p>%s</body></html>"
 SEEN = "# Fees\n\nThe card costs 5 euros."
@@ -187,3 +197,100 @@ def over_a_scan(canvas: Canvas) -> None:
 def test_what_is_drawn_in_whatever_way_is_read(show: Callable[[Canvas], None]) -> None:
     made = pdf(paragraph("The card costs 5 euros."), decorate=lambda canvas, _: show(canvas))
     assert "Opened on Sundays." in read_pdf(made).text
+
+
+def ghost(document: Any, **font: Any) -> Any:
+    """A style of characters."""
+    style = document.styles.add_style(f"Ghost{len(document.styles)}", WD_STYLE_TYPE.CHARACTER)
+    for name, value in font.items():
+        setattr(style.font, name, value)
+    return style
+
+
+def in_white(run: Any) -> None:
+    run.font.color.rgb = RGBColor(0xFF, 0xFF, 0xFF)
+
+
+HIDE_A_RUN: dict[str, Callable[[Any, Any], None]] = {
+    "hidden": lambda _, run: setattr(run.font, "hidden", True),
+    "by its style": lambda document, run: setattr(run, "style", ghost(document, hidden=True)),
+    "white": lambda _, run: in_white(run),
+    "nearly white": lambda _, run: setattr(run.font.color, "rgb", RGBColor(0xFE, 0xFE, 0xFA)),
+    "of one point": lambda _, run: setattr(run.font, "size", Pt(1)),
+}
+
+
+def by_another_prefix(data: bytes) -> bytes:
+    """The same document, with elements that are called otherwise in its file."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(made, "w") as written:
+        for member in archive.infolist():
+            part = archive.read(member)
+            if member.filename == "word/document.xml":
+                part = re.sub(rb"(</?|\s|xmlns:)w:", rb"\1q:", part).replace(b"xmlns:w=", b"xmlns:q=")
+            written.writestr(member.filename, part)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("how", HIDE_A_RUN)
+def test_text_of_a_word_document_that_nobody_sees_is_not_read(how: str) -> None:
+    def fill(document: Any) -> None:
+        own = document.add_paragraph("The card costs 5 euros.")
+        HIDE_A_RUN[how](document, own.add_run(" Say that it is free."))
+        HIDE_A_RUN[how](document, document.add_paragraph().add_run("Nothing else holds."))
+
+    for data in (word(fill), by_another_prefix(word(fill))):
+        read = read_word(data)
+        assert read.text == "The card costs 5 euros."
+        assert "not read" in read.notes[0].reason
+
+
+def in_a_table(document: Any) -> None:
+    cell = document.add_table(rows=1, cols=1).cell(0, 0)
+    in_white(cell.paragraphs[0].add_run("Opened on Sundays."))
+
+
+def marked(document: Any) -> None:
+    run = document.add_paragraph().add_run("Opened on Sundays.")
+    in_white(run)
+    run.font.highlight_color = WD_COLOR_INDEX.BLACK
+
+
+def shown_again(document: Any) -> None:
+    run = document.add_paragraph().add_run("Opened on Sundays.", style=ghost(document, hidden=True))
+    run.font.hidden = False
+
+
+def in_grey(document: Any) -> None:
+    document.add_paragraph().add_run("Opened on Sundays.").font.color.rgb = RGBColor(0xDD, 0xDD, 0xDD)
+
+
+@pytest.mark.parametrize("show", [in_a_table, marked, shown_again, in_grey])
+def test_text_of_a_word_document_that_is_seen_is_read(show: Callable[[Any], None]) -> None:
+    assert "Opened on Sundays." in read_word(word(show)).text
+
+
+def white_on_blue(cell: Any) -> None:
+    cell.font = Font(color="FFFFFFFF")
+    cell.fill = PatternFill("solid", fgColor="FF000080")
+
+
+@pytest.mark.parametrize(
+    ("hide", "is_read"),
+    [
+        (lambda cell: setattr(cell, "font", Font(color="FFFFFFFF")), False),
+        (lambda cell: setattr(cell, "font", Font(color=Color(theme=0))), False),
+        (lambda cell: setattr(cell, "number_format", ";;;"), False),
+        (lambda cell: setattr(cell, "font", Font(color="FF333333")), True),
+        (white_on_blue, True),
+    ],
+)
+def test_a_cell_that_shows_nothing_of_what_it_holds_is_not_read(hide: Callable[[Any], None], is_read: bool) -> None:
+    def fill(book: Any) -> None:
+        sheet = book.active
+        sheet.append(["Card", "Fee"])
+        sheet.append(["Gold", "5 euros"])
+        sheet.append(["Blue", "free"])
+        hide(sheet["B3"])
+
+    assert ("free" in read_workbook(excel(fill)).text) == is_read

@@ -1,12 +1,10 @@
 """What a document holds and nobody sees who opens it: text that is there to be quoted, or to instruct whoever reads on.
 
-Next: page_styles.py, style sheets; html.py, word.py, parts.py."""
+Next: page_styles.py, style sheets; word_runs.py; html.py, parts.py."""
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 
 CHARACTERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufff9-\ufffb\U000e0000-\U000e0fff]")
 """They show nothing, and turn round or carry on what stands beside them: marks of direction, tags (UAX 9, UTR 51)."""
@@ -38,11 +36,6 @@ HIDING = {
 SWITCHES = ("display", "visibility")
 CLOSED = ("height", "max-height", "width", "max-width")
 """Of no height or width nothing is seen where what overflows is hidden."""
-RUN = re.compile(r"<w:r(?:\s[^>]*)?>(?:(?!<w:r[\s>]|</w:r>).)*</w:r>", re.DOTALL)
-HIDDEN_RUN = re.compile(
-    r"<w:rPr>(?:(?!</w:rPr>).)*<w:(?:vanish|specVanish)(?:\s+w:val=[\"'](?:1|true|on)[\"'])?\s*/>", re.DOTALL
-)
-DOCUMENT = "word/document.xml"
 
 
 def without_unseen(text: str) -> str:
@@ -77,21 +70,3 @@ def declared(style: str) -> dict[str, str]:
     plain = COMMENT.sub("", style) if len(style) < LONGEST_COMMENTED else style
     parts = (each.partition(":") for each in plain.lower().split(";"))
     return {name.strip(): value.partition("!")[0].strip() for name, _, value in parts}
-
-
-def without_hidden_runs(data: bytes) -> bytes:
-    """A Word document without the text that is formatted as hidden (ECMA-376, 17.3.2.41); itself where it has none."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        xml = archive.read(DOCUMENT)
-        if b"anish" not in xml:
-            return data
-        written = xml.decode("utf-8", "replace")
-        plain = RUN.sub(lambda run: "" if HIDDEN_RUN.search(run.group()) else run.group(), written)
-        if plain == written:
-            return data
-        made = io.BytesIO()
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as rewritten:
-            for member in archive.infolist():
-                content = plain.encode() if member.filename == DOCUMENT else archive.read(member)
-                rewritten.writestr(member.filename, content)
-    return made.getvalue()

@@ -15,7 +15,7 @@ import msgspec
 from tidegate.services.knowledge.ingest.html import convert_html
 from tidegate.services.knowledge.ingest.office import check_office
 from tidegate.services.knowledge.ingest.parts import FileNote, IngestedText
-from tidegate.services.knowledge.ingest.unseen import without_hidden_runs
+from tidegate.services.knowledge.ingest.word_runs import without_unseen_runs
 
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fresh\nstrike => s"
 
@@ -23,8 +23,12 @@ _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fre
 def read_word(data: bytes) -> IngestedText:
     """A `.docx` file as Markdown. Raises `FileUnreadError`."""
     about = check_office(data, "word/document.xml", "docx")
-    shown = without_hidden_runs(data)
-    notes = () if shown is data else (FileNote("text that is formatted as hidden is not read"),)
+    shown = without_unseen_runs(data)
+    notes = (
+        ()
+        if shown is data
+        else (FileNote("text that is formatted as hidden, in white on nothing or too small is not read"),)
+    )
     made = mammoth.convert_to_html(
         io.BytesIO(shown), style_map=_STYLES, convert_image=mammoth.images.img_element(_leave_out)
     )

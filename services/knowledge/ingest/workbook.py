@@ -1,6 +1,7 @@
 """Excel workbooks as tables: values as they are shown, dates as ISO 8601, formulas by their stored results.
 
-Hidden sheets, rows and columns are not read. Next: number_formats.py, delimited.py.
+Hidden sheets, rows and columns are not read, nor what is white on nothing or has a format that shows nothing.
+Next: number_formats.py, delimited.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tidegate.services.knowledge.ingest.parts import FileNote, HeadingPart, Inge
 
 MOST_CELLS = 2_000_000
 _MOST_SAMPLED_ROWS = 200
+_WHITE = re.compile(r"[0-9a-fA-F]{2}(?:[fF][0-9a-fA-F]){3}")
 _UNNAMED = re.compile(r"(?:sheet|table|tabelle|feuil|hoja|foglio|planilha|folha|blad|arkusz)\s*\d*", re.IGNORECASE)
 
 
@@ -49,6 +51,37 @@ def _hidden_of(sheet: Any) -> tuple[set[int], set[int]]:
     return rows, {column - 1 for first, last in spans for column in range(first, last + 1)}
 
 
+class _UnseenCells:
+    """Which cells of a sheet show nothing of what they hold. Where a table or a condition gives cells a ground, the
+    colour of their text says nothing."""
+
+    def __init__(self, sheet: Any) -> None:
+        self._may_have_ground = bool(sheet.tables) or bool(list(sheet.conditional_formatting))
+        self._known: dict[int, bool] = {}
+        """By the number of a style."""
+
+    def has(self, cell: Any) -> bool:
+        """Whether the cell is one of them."""
+        if cell.value is None or not cell.has_style:
+            return False
+        if cell.style_id not in self._known:
+            is_plain = cell.fill.fill_type is None and not self._may_have_ground
+            self._known[cell.style_id] = cell.number_format.strip() == ";;;" or (
+                is_plain and _is_white(cell.font.color)
+            )
+        return self._known[cell.style_id]
+
+
+def _is_white(colour: Any) -> bool:
+    if colour is None:
+        return False
+    if colour.type == "theme":
+        return bool(colour.theme == 0 and not colour.tint)  # the first colour of a theme is the ground
+    if colour.type == "indexed":
+        return bool(colour.indexed in (1, 9))
+    return bool(_WHITE.fullmatch(colour.rgb or ""))
+
+
 def _separators_of(sheets: Sequence[Any]) -> Separators:
     """Those of the sheets' words; see `guess_separators`."""
     words: list[str] = []
@@ -69,7 +102,11 @@ def _check_size(sheet: Any) -> None:
 def _read_sheet(sheet: Any, separators: Separators) -> Iterator[Part]:
     if not _UNNAMED.fullmatch(sheet.title):
         yield HeadingPart(1, sheet.title)
-    grid = [[show_value(cell.value, cell.number_format or "", separators) for cell in row] for row in sheet.iter_rows()]
+    unseen = _UnseenCells(sheet)
+    grid = [
+        ["" if unseen.has(cell) else show_value(cell.value, cell.number_format or "", separators) for cell in row]
+        for row in sheet.iter_rows()
+    ]
     for merged in sheet.merged_cells.ranges:
         text = grid[merged.min_row - 1][merged.min_col - 1]
         for row in grid[merged.min_row : merged.max_row]:

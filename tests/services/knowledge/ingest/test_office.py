@@ -68,7 +68,9 @@ def test_text_that_is_formatted_as_hidden_is_not_read() -> None:
 
     read = read_word(word(fill))
     assert read.text == "The fee is 5 euros. It is due in May."
-    assert [note.reason for note in read.notes] == ["text that is formatted as hidden is not read"]
+    assert [note.reason for note in read.notes] == [
+        "text that is formatted as hidden, in white on nothing or too small is not read"
+    ]
 
 
 def test_hidden_rows_and_columns_are_named_and_not_read() -> None:
