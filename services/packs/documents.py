@@ -23,6 +23,7 @@ from tidegate.schemas.pack import CollectionRules, Document, version_of_document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.knowledge.ingest import read as ingest
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.markdown_unseen import without_unseen_markup
 from tidegate.services.knowledge.ingest.reader import DocumentReader
 from tidegate.services.knowledge.ingest.unseen import without_unseen
 from tidegate.services.languages.detection import detect_language
@@ -144,7 +145,7 @@ def _read(file: Path, findings: PackFindings) -> _RawDocument | None:
     name, text = findings.name_of(file), read_text(file, findings)
     if text is None:
         return None
-    text = without_unseen(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = without_unseen_markup(without_unseen(text.replace("\r\n", "\n").replace("\r", "\n")))
     if text.startswith("+++\n"):
         findings.fault(name, "the front matter is TOML", "write it as YAML, between two lines ---", line=1)
         return None
