@@ -51,6 +51,9 @@ class PersonCues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What stands within a surname, and elsewhere as well."""
     ordinary: str
     """Words that are no part of a name, with a capital where they open a sentence."""
+    starts: str
+    """What else a sentence begins with: question words, verbs that ask. Behind a letter with a dot they are no surname
+    (`block B. Quanto costa`), elsewhere they may be; those that are often surnames are not among them."""
     nobody: str
     """Words that stand where a name does, with a capital, and name nobody."""
     articles: str

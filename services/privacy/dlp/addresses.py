@@ -91,7 +91,8 @@ def _around(text: str, street: re.Match[str], *, is_lower: bool) -> tuple[int, i
 
 
 def _named_after(text: str, street: re.Match[str], near: str, *, is_lower: bool) -> tuple[int, int] | None:
-    number = HOUSE_BEFORE.search(near)
+    # A letter behind a number ends a code: "AB 12 34 56 C. How do I"; "C. Mayor 5" has its number behind it.
+    number = HOUSE_BEFORE.search(near) if sum(map(str.isalpha, street["before"])) > 1 else None
     if number is not None:
         name = (NAME_LOWER if is_lower else NAME).match(text, street.end())
         if name is not None:

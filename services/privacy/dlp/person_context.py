@@ -93,6 +93,10 @@ ORDINARY = frozenset(
     for word in f"{words.stop_words} {words.personal.no_names} {' '.join(words.open_questions)}".split()
 ) | frozenset(plain_name(word) for language in LANGUAGES for word in load_person_cues(language).ordinary.split())
 """Words that are no part of a name though they stand beside one, with a capital where they open a sentence."""
+STARTS = (
+    ORDINARY | {plain_name(word) for language in LANGUAGES for word in load_person_cues(language).starts.split()}
+) - PARTICLES
+"""Words with which a sentence begins behind a letter that ends one, as in `block B. Can I`."""
 ARTICLES = PARTICLES & ORDINARY
 """Particles that stand before other words far more often."""
 NO_NAMES = ORDINARY | TITLES | ROLES | NOBODY
@@ -133,7 +137,13 @@ def read_context(text: str, words: Sequence[Span]) -> PersonContext:
     introduced = _find_introductions(text, words, plain)
     initials = [
         _has_initials_form(text, words, number, has_capitals)
-        and (introduced[number] > ASKED or not _belongs_to_word_before(text, words, number))
+        and (
+            introduced[number] > ASKED
+            or not (
+                _belongs_to_word_before(text, words, number)
+                or _ends_sentence(spelled, plain, number, introduced[number])
+            )
+        )
         for number in range(len(words))
     ]
     proper = [
@@ -213,6 +223,12 @@ def _has_initials_form(text: str, words: Sequence[Span], number: int, has_capita
         return False
     is_other = letters.islower() == has_capitals or letters.lower() in NO_INITIALS
     return not is_other and _stands_behind(text, words, number + 1)
+
+
+def _ends_sentence(spelled: Sequence[str], plain: Sequence[str], number: int, introduced: int) -> bool:
+    """Whether the word behind a letter and its dot begins a sentence; a name that is led to may be such a word."""
+    begins = spelled[number + 1][0].isupper() and plain[number + 1] in STARTS
+    return begins and number > 0 and not introduced
 
 
 def _belongs_to_word_before(text: str, words: Sequence[Span], number: int) -> bool:

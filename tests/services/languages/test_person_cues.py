@@ -10,7 +10,9 @@ from tidegate.services.languages.person_cues import LANGUAGES, PersonCues, join_
 from tidegate.services.privacy.dlp.person_context import LONGEST, in_plain_words
 
 KINDS = tuple(
-    field for field in PersonCues.__struct_fields__ if field not in ("ordinary", "nobody", "articles", "telling")
+    field
+    for field in PersonCues.__struct_fields__
+    if field not in ("ordinary", "starts", "nobody", "articles", "telling")
 )
 LOOK_BACK = 64
 """Characters in which the look-ahead of a stream searches the words before a name (dlp/settled.py)."""

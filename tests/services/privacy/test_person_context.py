@@ -123,3 +123,30 @@ def test_any_text_is_read_word_for_word(text: str) -> None:
     assert len({len(part) for part in context[:6]}) == 1
     for span in MODEL.find(text):
         assert 0 <= span.start < span.end <= len(text)
+
+
+STARTS = (
+    "How do I change it?", "What does it cost?", "This was wrong.", "Thanks for that.",
+    "Wie kann ich das ändern?", "Könnten Sie das prüfen?", "Brauche ich das?",
+    "Comment la changer ?", "Puis-je payer ?", "Pourriez-vous vérifier ?",
+    "Cuánto cuesta?", "Gracias por todo.", "Podría revisarlo?",
+    "Quanto costa?", "Posso pagare?", "Vorrei sapere.",
+    "Hoe wijzig ik dat?", "Kunt u dat nakijken?",
+    "Ile to kosztuje?", "Czy mogę zapłacić?", "Proszę o potwierdzenie.",
+    "Onde vou?", "Posso pagar?", "Gostaria de saber.",
+)  # fmt: skip
+"""Sentences of eight languages; none holds personal data."""
+
+
+@pytest.mark.parametrize("sentence", STARTS)
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [("My number is AB 12 34 56 C. ", "AB 12 34 56 C"), ("It is in block B. ", ""), ("Seat 12 A. ", "")],
+)
+def test_a_sentence_behind_a_code_or_a_letter_is_no_part_of_a_name(sentence: str, before: str, code: str) -> None:
+    assert [found.value for found in READER.find(before + sentence)] == ([code] if code else [])
+
+
+@pytest.mark.parametrize("name", ["J. de la Cruz", "P. Le Goff", "K. Lindqvist", "B. Moreno"])
+def test_a_surname_behind_an_initial_is_found_though_it_may_begin_with_a_small_word(name: str) -> None:
+    assert name in [found.value for found in READER.find(f"It was signed yesterday by {name} at the counter.")]
