@@ -45,7 +45,8 @@ async def resolve_screened(
     """The redacted `question` of `asked` after its history.
 
     The history is searched for personal data only where words of it are needed: in whole turns, since what makes a
-    number personal may stand in words that are not taken over.
+    number personal may stand in words that are not taken over; and what became of it as a whole once more, since parts
+    of a number may have come together.
     """
     none = FollowUp(question, tokens_in(question), is_rewritten=False, is_unclear=False)
     if not asked.history or asked.schema or asked.workload not in ("", "assist"):
@@ -56,7 +57,7 @@ async def resolve_screened(
     if resolved.resolution == "unclear":
         return none._replace(is_unclear=True)
     history = [Turn(turn.role, await redact(asked, turn.text)) for turn in asked.history]
-    text = (await resolve(question, history, language)).text
+    text = await redact(asked, (await resolve(question, history, language)).text)
     return FollowUp(text, tokens_in(text), is_rewritten=True, is_unclear=False)
 
 

@@ -40,6 +40,7 @@ from tidegate.services.stages.prefilter.replies import (
     may_be_distress,
 )
 from tidegate.services.stages.prefilter.screened_text import PersonalData, readable_text, redact, spellings_of
+from tidegate.services.stages.prefilter.turns import find_across, joined, outside_tokens
 
 STAGE = "prefilter"
 
@@ -149,8 +150,7 @@ async def _judge(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, *, 
         return withhold(asked, "forged_token")
     if any([await ports.find_in_schema(schema) for schema in schemas]):
         return withhold(asked, "unscreenable", versions.detector)
-    asked = replace(asked, instructions=await redact_text(ports, asked, asked.instructions.strip()))
-    redacted = await redact_text(ports, asked, text)
+    asked, redacted = await redact_conversation(ports, replace(asked, text=text))
     language, estimate, followed = understood = await understand(asked, redacted, ports)
     distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
     if distress is not None:
@@ -211,12 +211,30 @@ def question_of(asked: Asked, understood: Understood) -> Question:
     )
 
 
-async def redact_text(ports: PrefilterPorts, asked: Asked, text: str) -> str:
-    """A text of the asker's with vault tokens in place of personal data."""
+async def redact_text(ports: PrefilterPorts, asked: Asked, text: str, more: Sequence[PersonalData] = ()) -> str:
+    """A text of the asker's with vault tokens in place of personal data; `more` was found in it beside what is found
+    in it alone. It may hold tokens already."""
     if not text:
         return text
-    findings = await ports.find_personal(text)
+    findings = outside_tokens(text, joined(text, await ports.find_personal(text), more))
     return redact(text, findings, await ports.tokenise(asked, findings))[0] if findings else text
+
+
+async def redact_conversation(ports: PrefilterPorts, asked: Asked) -> tuple[Asked, str]:
+    """The request with redacted instructions and, where it has a part of a number that goes on in another text of the
+    asker's, a token for that part in each turn; and its redacted question."""
+    instructions = asked.instructions.strip()
+    own = [number for number, turn in enumerate(asked.history) if turn.role == "user"]
+    texts = [instructions, *(asked.history[number].text for number in own), asked.text]
+    across = await find_across(ports.find_personal, texts)
+    turns = list(asked.history)
+    for number, found in zip(own, across[1:-1], strict=True):
+        if found:
+            tokens = await ports.tokenise(asked, found)
+            turns[number] = replace(turns[number], text=redact(turns[number].text, found, tokens)[0])
+    redacted = await redact_text(ports, asked, asked.text, across[-1])
+    instructions = await redact_text(ports, asked, instructions, across[0])
+    return replace(asked, instructions=instructions, history=tuple(turns)), redacted
 
 
 def worse(estimate: IntentEstimate, other: IntentEstimate) -> IntentEstimate:
