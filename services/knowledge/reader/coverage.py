@@ -11,6 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.languages.weekdays import find_weekdays, weekday_names
 
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
@@ -27,8 +28,10 @@ class StatedTerms(msgspec.Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=_TEXTS)
 def find_stated(text: str, language: str) -> StatedTerms:
-    """What a text states, in the terms of `language`'s index."""
-    return state_terms(frozenset(find_terms(text, language)))
+    """What a text states, in the terms of `language`'s index; `Monday to Friday` states Wednesday too."""
+    days = find_weekdays(text, language)
+    named = find_terms(" ".join(weekday_names(language)[day] for day in days), language) if days else ()
+    return state_terms(frozenset(find_terms(text, language)).union(named))
 
 
 def state_terms(terms: frozenset[str]) -> StatedTerms:

@@ -30,6 +30,7 @@ from tidegate.services.knowledge.reader.candidates import (
     introduces_list,
 )
 from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
+from tidegate.services.knowledge.reader.days_asked import select_day
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.reader.part_answers import RankedPart, adds_to, select_parts
 from tidegate.services.knowledge.reader.question_parts import split_question
@@ -171,7 +172,8 @@ class Reader:
         if ranked and find_polarity(question, language, ranked[0].plain_text, ranked[0].passage.language):
             selection = Selection(units=(ranked[0],))
             return ranked, selection, measure_evidence(scorer, ranked, selection.units)
-        selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
+        find_group = partial(find_entries, ranked=ranked, scorer=scorer, index=index)
+        selection = select_units(ranked, question, find_group)
         evidences: list[AnswerEvidence] = []
         parts = split_question(asked, language)
         if len(parts) > 1 and selection.units:
@@ -180,6 +182,7 @@ class Reader:
             if by_part:
                 selection = Selection(units=by_part)
         evidences.append(measure_evidence(scorer, ranked, selection.units))
+        selection = select_day(selection, ranked, question, language, find_group)
         selection = without_strange_intros(complete_bare(selection, scorer, index), question)
         return ranked, selection, max(evidences, key=self._calibration.confidence)
 

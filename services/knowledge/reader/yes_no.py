@@ -12,6 +12,7 @@ from typing import Literal
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.languages.prose import PROSE_LANGUAGES, load_prose
+from tidegate.services.languages.weekdays import find_weekdays
 from tidegate.services.languages.words import LANGUAGES
 
 Polarity = Literal["yes", "no", ""]
@@ -42,6 +43,8 @@ def read_polarity(question: str, language: str, quote: str) -> Polarity:
     if words["answers"].match(quote) or words["hedges"].search(quote) or words["negations"].search(question):
         return ""
     if not set(_NUMBER.findall(question)) <= set(_NUMBER.findall(quote)):
+        return ""
+    if not find_weekdays(question, language) <= find_weekdays(quote, language):
         return ""
     asked = set(find_terms(question, language))
     clauses = [clause for clause in _CLAUSE.split(quote) if clause.strip()]
