@@ -16,7 +16,7 @@ REACH = 120
 before it."""
 MOST_TEXTS = 4
 """Texts that are read together, the last ones."""
-FindPersonal = Callable[[str], Awaitable[Sequence[PersonalData]]]
+FindInJoined = Callable[[str], Awaitable[Sequence[PersonalData]]]
 
 
 class PersonalPiece(NamedTuple):
@@ -28,7 +28,7 @@ class PersonalPiece(NamedTuple):
     value: str
 
 
-async def find_across(find: FindPersonal, texts: Sequence[str]) -> list[list[PersonalPiece]]:
+async def find_across(find: FindInJoined, texts: Sequence[str]) -> list[list[PersonalPiece]]:
     """For each of the texts of one person, in the order in which they were written, its part of what was found in
     several of them together: in each a part with a digit. Nothing is read where no two that meet have digits there."""
     found: list[list[PersonalPiece]] = [[] for _ in texts]
@@ -38,14 +38,14 @@ async def find_across(find: FindPersonal, texts: Sequence[str]) -> list[list[Per
         return found
     cuts = [_cut(text, number, len(read)) for number, text in enumerate(read)]
     parts = [text[start:end] for text, (start, end) in zip(read, cuts, strict=True)]
-    places = [0, *accumulate(len(part) + 1 for part in parts)]
+    offsets = [0, *accumulate(len(part) + 1 for part in parts)]
     for each in await find(" ".join(parts)):
         pieces = [
-            (number, max(each.start, place), min(each.end, place + len(part)))
-            for number, (place, part) in enumerate(zip(places, parts, strict=False))
-            if each.start < place + len(part) and place < each.end
+            (number, max(each.start, offset), min(each.end, offset + len(part)))
+            for number, (offset, part) in enumerate(zip(offsets, parts, strict=False))
+            if each.start < offset + len(part) and offset < each.end
         ]
-        spans = [(number, start - places[number], end - places[number]) for number, start, end in pieces]
+        spans = [(number, start - offsets[number], end - offsets[number]) for number, start, end in pieces]
         if len(spans) > 1 and all(_has_digit(parts[number][start:end]) for number, start, end in spans):
             for number, start, end in spans:
                 at = cuts[number][0]
