@@ -137,8 +137,8 @@ def _inherited(name: str, hides: dict[str, bool | None], based: dict[str, str]) 
 
 def _is_hidden(properties: Element | None) -> bool | None:
     """What run properties say of it (ECMA-376, 17.3.2.41); None: nothing."""
-    marks = [_child(properties, each) for each in ("vanish", "specVanish")]
-    values = [_attribute(each, "val").lower() not in _NO for each in marks if each is not None]
+    found = [_child(properties, each) for each in ("vanish", "specVanish")]
+    values = [_attribute(each, "val").lower() not in _NO for each in found if each is not None]
     return any(values) if values else None
 
 
