@@ -179,7 +179,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Which of the processes of its worker it is; `--replicas` sets it. Each gateway has an address of its own."""
     state_dir: Directory = ".tidegate"
     """Indices, vault, keys, server stores and logs of this machine live below it. It is closed to other users of the
-    machine; those of its group are let in where its mode lets them in."""
+    machine; its group may read where the mode says so, and write nothing; what is in `keys` is its owner's alone."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log lines that are written."""
     grace_s: Seconds = GRACE_S

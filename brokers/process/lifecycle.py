@@ -137,7 +137,8 @@ def end_with_parent() -> None:
 def _take_precautions(settings: ProcessSettings, telemetry: Telemetry) -> None:
     """No word of anybody's is left for others of the machine, and there are files for all connections."""
     forbid_core_dumps()
-    open_state(Path(settings.state_dir))
+    if closed := open_state(Path(settings.state_dir)):
+        telemetry.log.warning("keys_closed", paths=closed, hint="exchange keys that others may have read")
     files = raise_open_files()
     telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
 

@@ -38,16 +38,18 @@ def check_state(directory: Path) -> None:
         )
 
 
-def open_state(directory: Path) -> None:
-    """The directory for this version to write, made now where there is none, and closed to other users.
+def open_state(directory: Path) -> tuple[str, ...]:
+    """The directory for this version to write, made now where there is none, and closed to other users; the keys that
+    were open to them before.
 
     Raises as `check_state`, before anything is changed, and as `close_to_others`.
     """
     check_state(directory)
-    close_to_others(directory)
+    closed = close_to_others(directory)
     if _read_format(directory / FORMAT_FILE) < STATE_FORMAT:
         with suppress(PermissionError):  # of another owner, whose processes write it
             _write_format(directory / FORMAT_FILE)
+    return closed
 
 
 def _read_format(file: Path) -> int:
