@@ -26,6 +26,7 @@ INCLUDE = "include"
 """The key under which a configuration names a file, relative to its own, that belongs in its place."""
 SERVICE_CONTROL = "$SRV.>"
 """Where instances of a micro service are asked about themselves: a site's own business, so no leaf carries it."""
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 GIB = 1 << 30
 MAX_FILE = 1 << 40
 """More than the sizes of all streams together, however an operator enlarges them: nats-server refuses the one that goes
@@ -202,12 +203,23 @@ def render(conf: Mapping[str, Any], indent: str = "") -> str:
     lines = []
     for key, value in conf.items():
         if key == INCLUDE:
-            lines.append(f"{indent}{INCLUDE} {json.dumps(value)}\n")
+            lines.append(f"{indent}{INCLUDE} {_quote(value)}\n")
         elif isinstance(value, Mapping):
             lines.append(f"{indent}{key} {{\n{render(value, indent + '  ')}{indent}}}\n")
         else:
-            lines.append(f"{indent}{key}: {json.dumps(value)}\n")
+            lines.append(f"{indent}{key}: {_quote(value)}\n")
     return "".join(lines)
+
+
+def _quote(value: Any) -> str:
+    """Nearly JSON: nats-server has no escape by `\\u`, and takes the characters themselves, as in a folder's name."""
+    if isinstance(value, str):
+        return '"' + "".join(_ESCAPES.get(each, each if each >= " " else f"\\x{ord(each):02x}") for each in value) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quote(str(key))}: {_quote(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_quote, value)) + "]"
+    return json.dumps(value)
 
 
 def user(public: str, permissions: Permissions | None = None) -> Conf:

@@ -232,7 +232,7 @@ class Server:
             full["leafnodes"] = {"listen": f"{HOST}:{self._ports['leaf']}", **full.get("leafnodes", {})}
         path = self.directory / "nats.conf"
         path.touch(mode=0o600)
-        path.write_text(conf.render(full))
+        path.write_text(conf.render(full), "utf-8")
 
     def _failure(self, what: str) -> ServerFailedError:
         tail = self.log.read_text(errors="replace").splitlines()[-15:] if self.log.exists() else []

@@ -152,7 +152,7 @@ def write(path: Path, domain: str, settings: conf.Conf, tls: conf.TlsFiles) -> N
         "jetstream": {"store_dir": STORE, **settings["jetstream"]},
     }
     path.touch(mode=0o600)
-    path.write_text(conf.render(full))
+    path.write_text(conf.render(full), "utf-8")
 
 
 def main() -> None:

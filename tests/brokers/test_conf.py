@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.support.nats_fleet import STAGES, until
 from tests.support.paths import ROOT
@@ -31,6 +34,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.service import MicroService
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
@@ -184,3 +188,24 @@ def leaves(port: int) -> list[str]:
         return []
     finally:
         connection.close()
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+@example("Städte und Orte")
+@example('a\\b "c" \x07 $HOME')
+@settings(max_examples=15, deadline=None)
+def test_the_server_reads_whatever_a_value_holds(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "nats.conf"
+        users = [{"user": f"{text}x", "password": f"{text}y"}]
+        file.write_text(conf.render({"port": -1, "authorization": {"users": users}}), "utf-8")
+        checked = subprocess.run([BINARY, "-t", "-c", str(file)], capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+async def test_a_server_keeps_its_streams_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    state = tmp_path / 'Städte und "Orte"'
+    async with open_fleet(state, []) as fleet, connect(fleet.hub.nats, HUB) as client:
+        await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
+    assert os.listdir(tmp_path) == [state.name]
+    assert len(list(state.glob("hub/nats/**/KEPT"))) == 1
