@@ -91,7 +91,21 @@ def describe(error: BaseException) -> ErrorReport | None:
             return ErrorReport("timeout", reason, "`tidegate status` says what is up and how busy it is")
         case OSError():
             return _os_report(error)
+        case Exception():
+            return _sqlite_report(error)
     return None
+
+
+def _sqlite_report(error: Exception) -> ErrorReport | None:
+    """Where the system, and no fault of ours, keeps a database from being used; None for any other error."""
+    if type(error).__module__ != "sqlite3":
+        return None
+    import sqlite3
+
+    from tidegate.brokers.process.sqlite_errors import SYSTEM_HINT, is_of_system
+
+    is_refused = isinstance(error, sqlite3.Error) and is_of_system(error)
+    return ErrorReport("disk_unusable", f"a database cannot be used: {error}", SYSTEM_HINT) if is_refused else None
 
 
 def _os_report(error: OSError) -> ErrorReport:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tidegate.brokers.process.private_files import make_private_file
+from tidegate.brokers.process.sqlite_errors import SYSTEM_HINT, code_of, is_of_system
 from tidegate.schemas.errors import TidegateError
 from tidegate.sync.trust.files import PRIVATE
 
@@ -51,6 +52,12 @@ class AuditFullError(TidegateError):
     """The disk has no room for the audit log; nothing of what was to be logged is lost, it waits where it came from."""
 
     hint = "make room on the disk: the log goes on by itself"
+
+
+class AuditUnusableError(TidegateError):
+    """The system does not let the audit log be opened, read or written; the log itself may be whole."""
+
+    hint = SYSTEM_HINT
 
 
 class AuditMissingError(TidegateError, LookupError):
@@ -114,14 +121,19 @@ def writing(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
 def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     """One state of a log that another process may write meanwhile; nothing of it is changed.
 
-    Raises `AuditMissingError`, `AuditDamagedError`.
+    Raises `AuditMissingError`, `AuditDamagedError`, `AuditUnusableError`.
     """
     if not path.is_file():
         raise AuditMissingError(f"there is no {path}")
     with naming_errors(path):
         # Not `mode=ro`: the WAL of a file that nobody has open is read by whoever opens it, and has to be made.
+        mode = "ro&immutable=1" if _is_read_only(path) else "rw"
         connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw", timeout=10.0, isolation_level=None, uri=True, check_same_thread=False
+            f"file:{quote(str(path))}?mode={mode}",
+            timeout=10.0,
+            isolation_level=None,
+            uri=True,
+            check_same_thread=False,
         )
         try:
             connection.execute("PRAGMA query_only=ON")
@@ -133,15 +145,31 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody can write the log, as in a backup on a read-only file system: then it may be read without a WAL.
+
+    Raises `AuditUnusableError` where there are entries in a WAL, which cannot be read there.
+    """
+    if not os.statvfs(path).f_flag & os.ST_RDONLY:
+        return False
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size:
+        hint = "copy the directory of the log to where it may be written, and read it there"
+        raise AuditUnusableError(f"{path} is on a read-only file system, and has entries in {wal.name}", hint)
+    return True
+
+
 @contextmanager
 def naming_errors(path: Path) -> Iterator[None]:
     """Give SQLite's errors our names."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is its class
+        code = code_of(error)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
             raise AuditDamagedError(f"{path}: {error}") from error
         if code == sqlite3.SQLITE_FULL:
             raise AuditFullError(f"{path}: {error}") from error
+        if is_of_system(error):
+            raise AuditUnusableError(f"{path}: {error}") from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidegate.brokers.process.sqlite_errors import SYSTEM_HINT
 from tidegate.schemas.errors import TidegateError
 
 
@@ -24,6 +25,12 @@ class VaultDamagedError(TidegateError, ValueError):
     """The vault's file is no vault, or cannot be opened."""
 
     hint = "restore it from its backup; without one move it away: what earlier answers hold as tokens stays tokens"
+
+
+class VaultUnusableError(TidegateError):
+    """The system does not let the vault be opened, read or written; the vault itself may be whole."""
+
+    hint = SYSTEM_HINT
 
 
 class VaultRolledBackError(TidegateError, ValueError):

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.brokers.process.private_files import make_private_file
-from tidegate.services.privacy.faults import VaultDamagedError, VaultRolledBackError
+from tidegate.brokers.process.sqlite_errors import is_of_system
+from tidegate.services.privacy.faults import VaultDamagedError, VaultRolledBackError, VaultUnusableError
 from tidegate.services.privacy.state_mark import StateMark
 
 BUSY_S = 10.0
@@ -55,11 +56,14 @@ class VaultFile:
     def open(cls, path: Path, mark_path: Path, mac_key: bytes, *, accept: bool = False) -> VaultFile:
         """The file, made when there is none, and checked; `accept` takes it as it is.
 
-        Raises `VaultDamagedError`, `VaultRolledBackError`.
+        Raises `VaultDamagedError`, `VaultUnusableError`, `VaultRolledBackError`.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         make_private_file(path)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        except sqlite3.DatabaseError as error:
+            raise _own_error(path, error) from error
         try:
             _prepare(connection)
             mark = StateMark(mark_path, mac_key)
@@ -69,7 +73,7 @@ class VaultFile:
             opened._begin(accept=accept)
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise VaultDamagedError(f"{path} cannot be used: {error}") from error
+            raise _own_error(path, error) from error
         except BaseException:
             connection.close()
             raise
@@ -250,3 +254,8 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _own_error(path: Path, error: sqlite3.DatabaseError) -> VaultDamagedError | VaultUnusableError:
+    kind = VaultUnusableError if is_of_system(error) else VaultDamagedError
+    return kind(f"{path} cannot be used: {error}")

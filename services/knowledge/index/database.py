@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.brokers.process.sqlite_errors import code_of, is_of_system
 from tidegate.schemas import TidegateError
 from tidegate.services.knowledge.index import sources
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError, IndexUnusableError
@@ -25,11 +26,6 @@ FORMAT = 3
 _UPGRADED = 2
 _BUSY_S = 30.0
 _DIGEST_BYTES = 32
-_REFUSALS = {
-    getattr(sqlite3, f"SQLITE_{name}")
-    for name in ("FULL", "IOERR", "READONLY", "CANTOPEN", "PERM", "AUTH", "NOMEM", "NOLFS", "TOOBIG", "PROTOCOL")
-}
-"""What the system, and not the file, is the reason of."""
 
 _SCHEMA = f"""
 {sources.SCHEMA}
@@ -256,10 +252,9 @@ def raising_own_errors(path: Path) -> Iterator[None]:
 
 
 def _own_error(path: Path, error: sqlite3.Error) -> TidegateError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexLockedError(f"{path}: another process keeps it locked")
-    if code in _REFUSALS:
+    if is_of_system(error):
         return IndexUnusableError(path, error)
     return IndexDamagedError(path, f"cannot be read ({error})")
 

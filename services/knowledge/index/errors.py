@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tidegate.brokers.process.sqlite_errors import SYSTEM_HINT
 from tidegate.schemas import TidegateError
 
 
@@ -31,7 +32,7 @@ class IndexLockedError(TidegateError):
 class IndexUnusableError(TidegateError):
     """The system refused to read or write a file of the index; what the index holds is as it was before."""
 
-    hint = "see that the disk works and has room, and that this user may read and write the directory, then try again"
+    hint = SYSTEM_HINT
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(f"{path}: {reason}; {self.hint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 import msgspec
 import pytest
 
+from tidegate.brokers.process.sqlite_errors import SYSTEM_HINT
 from tidegate.schemas import TidegateError
 from tidegate.services.cli import errors
 from tidegate.services.cli.groups import suggest
@@ -134,3 +136,15 @@ def test_the_state_directory_is_read_from_any_command_line(
 def test_a_suggestion_is_what_is_close_or_else_everything() -> None:
     assert suggest("stat", ["status", "trace"]) == "did you mean 'status'?"
     assert suggest("xyz", ["status", "trace"]) == "there are: status, trace"
+
+
+def test_a_database_that_the_system_keeps_closed_is_no_fault_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(sqlite3.OperationalError) as refused:
+        sqlite3.connect(tmp_path / "folder")
+    described = errors.describe(refused.value)
+    assert described is not None
+    assert (described.code, described.hint) == ("disk_unusable", SYSTEM_HINT)
+    with pytest.raises(sqlite3.OperationalError) as wrong:
+        sqlite3.connect(":memory:").execute("SELECT nothing FROM nowhere")
+    assert errors.describe(wrong.value) is None, "that is a fault of ours"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.paths import ROOT
 from tests.support.vault_samples import ANN, BEN, KEY
 from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
-from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultDamagedError
+from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultDamagedError, VaultUnusableError
 from tidegate.services.privacy.vault import Vault
 
 
@@ -46,6 +46,13 @@ def test_a_file_that_is_no_vault_is_an_error_that_says_what_to_do(tmp_path: Path
         Vault.open(path, KEY)
     assert "backup" in failed.value.hint
     assert path.read_bytes() == damaged
+
+
+def test_a_vault_that_the_system_keeps_closed_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "vault.sqlite").mkdir()
+    with pytest.raises(VaultUnusableError, match=r"vault\.sqlite") as refused:
+        Vault.open(tmp_path / "vault.sqlite", KEY)
+    assert "move it away" not in refused.value.hint
 
 
 def test_the_same_value_has_the_same_token_after_reopening_and_no_other_value_has_it(tmp_path: Path) -> None:
