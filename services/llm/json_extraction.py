@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from tidegate.services.knowledge.extraction.extraction import (
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
+from tidegate.services.knowledge.extraction.numbered import fill_numbered
 from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError
 from tidegate.services.knowledge.extraction.terms import FieldQuery
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
@@ -49,6 +51,10 @@ def fill_schema(
     grammar cannot keep to the schema the reader's answer stays, with a failed check `grammar` (`grammar_<keyword>`
     where a keyword is to blame).
     """
+    return fill_numbered(partial(_fill, model, language=language, reader=reader), text, schema_text)
+
+
+def _fill(model: SiteModel, text: str, schema_text: str, *, language: str, reader: FieldReader | None) -> Answer:
     try:
         schema = Schema(schema_text)
         schema.check_work(text[:MOST_CHARS])

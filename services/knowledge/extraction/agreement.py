@@ -5,6 +5,7 @@ Promises that nothing is taken from a model that the text does not say. Next: ex
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from tidegate.services.knowledge.extraction.extraction import MOST_CHARS, answer
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
+from tidegate.services.knowledge.extraction.numbered import fill_numbered
 from tidegate.services.knowledge.extraction.schema import Field, Schema, UnsupportedSchemaError
 
 AGREED = 4.0
@@ -32,6 +34,10 @@ def read_again(
     is of the field's kind; else the field stays as the reader left it. JSON that is none, or not of the schema's shape,
     changes nothing.
     """
+    return fill_numbered(partial(_read_again, language=language, reader=reader), text, schema_text, written)
+
+
+def _read_again(text: str, schema_text: str, written: str, *, language: str, reader: FieldReader | None) -> Answer:
     try:
         schema = Schema(schema_text)
     except UnsupportedSchemaError:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
 from tidegate.services.knowledge.extraction.features import cover
 from tidegate.services.knowledge.extraction.lone_days import weekdays
@@ -165,6 +166,8 @@ def _mention(option: Any, n: int, view: TextView) -> tuple[list[float], int] | N
     if [word.folded for word in run] == words:
         is_case = len(words[0]) > 2 or view.text[run[0].start : run[-1].end] == str(option)
         return ([1.0, 1.0, 0.0, 1.0], n + len(words) - 1) if is_case else None
+    if VAULT_TOKEN.fullmatch(str(option)):
+        return None  # another one of its kind is another value
     word = view.words[n]
     if len(words) == 1 and _is_same_weekday(words[0], word.folded, view.text[word.start].isupper()):
         return [0.0, 1.0, 0.0, 1.0], n

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.schemas.vault_token import without_tokens
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.numbers import unit_names
 from tidegate.services.knowledge.extraction.schema import Field
@@ -75,11 +76,14 @@ class FieldQuery(msgspec.Struct, frozen=True):
 
 def asked_of(field: Field, parents: tuple[str, ...] = ()) -> FieldQuery:
     """The terms of a field's name, title and description, and of the names that it stands under."""
-    own = name_words(field.name) + [word for word in name_words(field.title) if word not in name_words(field.name)]
+    title = name_words(without_tokens(field.title))
+    own = name_words(field.name) + [word for word in title if word not in name_words(field.name)]
     unit = next((name for word in reversed(own) if (name := unit_names().get(word, ""))), "")
     stops = _stop_words()
     described = [
-        word for word in name_words(field.description) if word not in stops and word not in own and len(word) > 2
+        word
+        for word in name_words(without_tokens(field.description))
+        if word not in stops and word not in own and len(word) > 2
     ]
     above = [word for name in parents for word in name_words(name) if word not in own]
     terms = tuple(
