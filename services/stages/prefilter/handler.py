@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 from tidegate.schemas import (
@@ -29,6 +28,7 @@ from tidegate.schemas.refusal_texts import LANGUAGES, refusal_text
 from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.stages.prefilter.admission import AT_FULL_SERVICE, Admission
 from tidegate.services.stages.prefilter.conversation import FollowUp, Resolve, resolve_screened, text_for_language
+from tidegate.services.stages.prefilter.personal_redaction import PersonalRedaction
 from tidegate.services.stages.prefilter.replies import (
     FindReply,
     Occasion,
@@ -39,8 +39,8 @@ from tidegate.services.stages.prefilter.replies import (
     find_smalltalk,
     may_be_distress,
 )
-from tidegate.services.stages.prefilter.screened_text import PersonalData, readable_text, redact, spellings_of
-from tidegate.services.stages.prefilter.turns import find_across, joined, outside_tokens
+from tidegate.services.stages.prefilter.screened_text import PersonalData, readable_text, spellings_of
+from tidegate.services.stages.prefilter.turns import outside_tokens
 
 STAGE = "prefilter"
 
@@ -89,7 +89,7 @@ class PrefilterPorts:
     find_personal: Callable[[str], Awaitable[Sequence[PersonalData]]]
     """Raises `UnscreenableError` where the text could not be searched to its end."""
     find_in_schema: Callable[[str], Awaitable[Sequence[PersonalData]]]
-    """By rules alone: what a model takes for a name may be a field of a form."""
+    """By rules alone, in all of a schema: what a model takes for a name may be a field of a form."""
     tokenise: Callable[[Asked, Sequence[PersonalData]], Awaitable[Sequence[str]]]
     """A vault token for each finding."""
     detect_language: Callable[[str, str], DetectedLanguage]
@@ -148,9 +148,11 @@ async def _judge(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, *, 
         return withhold(asked, "unscreenable")
     if any(map(tokens_in, (text, *schemas, asked.instructions, *(turn.text for turn in asked.history)))):
         return withhold(asked, "forged_token")
-    if any([await ports.find_in_schema(schema) for schema in schemas]):
+    redaction = PersonalRedaction(ports.find_personal, ports.tokenise)
+    asked, redacted = await redaction.conversation(replace(asked, text=text))
+    asked = await redaction.schema(asked, redacted)
+    if any([outside_tokens(each, await ports.find_in_schema(each)) for each in spellings_of(asked.schema)]):
         return withhold(asked, "unscreenable", versions.detector)
-    asked, redacted = await redact_conversation(ports, replace(asked, text=text))
     language, estimate, followed = understood = await understand(asked, redacted, ports)
     distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
     if distress is not None:
@@ -182,7 +184,7 @@ class Understood(NamedTuple):
 
 async def understand(asked: Asked, redacted: str, ports: PrefilterPorts) -> Understood:
     """A follow-up is judged as it was written and as it was understood."""
-    redact_earlier = partial(redact_text, ports)
+    redact_earlier = PersonalRedaction(ports.find_personal, ports.tokenise).text
     language = ports.detect_language(await text_for_language(asked, redacted, redact_earlier), asked.language)
     estimate = await ports.classify(redacted)
     followed = await resolve_screened(asked, redacted, language.code, ports.resolve, redact_earlier)
@@ -205,36 +207,10 @@ def question_of(asked: Asked, understood: Understood) -> Question:
         intent_confidence=estimate.probability,
         workload=asked.workload or estimate.workload,
         schema=asked.schema,
-        vault_tokens=followed.tokens,
+        vault_tokens=tuple(dict.fromkeys((*followed.tokens, *tokens_in(asked.schema)))),
         rewritten_by="rules" if followed.is_rewritten else "",
         instructions=asked.instructions,
     )
-
-
-async def redact_text(ports: PrefilterPorts, asked: Asked, text: str, more: Sequence[PersonalData] = ()) -> str:
-    """A text of the asker's with vault tokens in place of personal data; `more` was found in it beside what is found
-    in it alone. It may hold tokens already."""
-    if not text:
-        return text
-    findings = outside_tokens(text, joined(text, await ports.find_personal(text), more))
-    return redact(text, findings, await ports.tokenise(asked, findings))[0] if findings else text
-
-
-async def redact_conversation(ports: PrefilterPorts, asked: Asked) -> tuple[Asked, str]:
-    """The request with redacted instructions and, where it has a part of a number that goes on in another text of the
-    asker's, a token for that part in each turn; and its redacted question."""
-    instructions = asked.instructions.strip()
-    own = [number for number, turn in enumerate(asked.history) if turn.role == "user"]
-    texts = [instructions, *(asked.history[number].text for number in own), asked.text]
-    across = await find_across(ports.find_personal, texts)
-    turns = list(asked.history)
-    for number, found in zip(own, across[1:-1], strict=True):
-        if found:
-            tokens = await ports.tokenise(asked, found)
-            turns[number] = replace(turns[number], text=redact(turns[number].text, found, tokens)[0])
-    redacted = await redact_text(ports, asked, asked.text, across[-1])
-    instructions = await redact_text(ports, asked, instructions, across[0])
-    return replace(asked, instructions=instructions, history=tuple(turns)), redacted
 
 
 def worse(estimate: IntentEstimate, other: IntentEstimate) -> IntentEstimate:
