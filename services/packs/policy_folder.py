@@ -13,7 +13,7 @@ from tidegate.services.policies.language import read_policy
 from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.testing import LocatedTest, PolicyTestReport, read_tests, run_tests
-from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.detector import WrittenTextDetector
 
 FOLDER = "policies"
 
@@ -74,7 +74,7 @@ def read_policy_files(files: Iterable[Path]) -> PolicyFolder:
 
 def find_by_rules(phone_regions: Iterable[str]) -> FindPersonal:
     """What finds personal data in the policy stage of a site with these regions. Raises `PhoneRegionError`."""
-    return Detector(tuple(phone_regions)).find
+    return WrittenTextDetector(tuple(phone_regions)).find
 
 
 def run_policy_tests(folder: PolicyFolder, phone_regions: Iterable[str]) -> PolicyTestReport:

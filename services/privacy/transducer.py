@@ -18,6 +18,7 @@ CONTEXT = 1200
 Find = Callable[[str], Sequence[Finding]]
 Hide = Callable[[Finding], str]
 Restore = Callable[[str], str]
+Settled = Callable[[str], int]
 
 
 def keep_tokens(token: str) -> str:
@@ -55,10 +56,15 @@ class StreamScreen:
     may give something else.
     """
 
-    def __init__(self, find: Find, hide: Hide, restore: Restore = keep_tokens) -> None:
+    def __init__(
+        self, find: Find, hide: Hide, restore: Restore = keep_tokens, settled: Settled = settled_length
+    ) -> None:
+        """`settled` says how much of a text no continuation changes for `find`: `settled_units` for a detector that
+        reads disguises, with which a sentence is held to its end."""
         self._find = find
         self._hide = hide
         self._restore = restore
+        self._settled = settled
         self._text = ""
         self._released = 0
 
@@ -72,7 +78,7 @@ class StreamScreen:
         self._text += piece
         if not any(map(str.isspace, piece)) and len(self.held) < LONGEST_RUN:
             return ""  # the word that is being written goes on
-        settled = settled_length(self._text)
+        settled = self._settled(self._text)
         if settled <= self._released:
             return ""
         found = self._find(self._text)
@@ -94,6 +100,6 @@ class StreamScreen:
     def _forget(self) -> None:
         """Drop what no rule looks back at, up to where the text was settled even without what followed."""
         if self._released > 2 * CONTEXT:
-            cut = settled_length(self._text[: self._released - CONTEXT])
+            cut = self._settled(self._text[: self._released - CONTEXT])
             self._text = self._text[cut:]
             self._released -= cut

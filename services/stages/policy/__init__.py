@@ -33,7 +33,7 @@ from tidegate.services.policies.circumstances import describe_circumstances
 from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions, order_suggestions, suggest
-from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.detector import WrittenTextDetector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
 from tidegate.services.stages.policy.holding import hold_back
@@ -56,7 +56,9 @@ class JudgingRules:
         prefilter = with_live_settings(running, pack).prefilter
         return cls(
             pack.policies,
-            Detector(prefilter.phone_regions, finds_health=prefilter.health_data, patterns=prefilter.patterns).find,
+            WrittenTextDetector(
+                prefilter.phone_regions, finds_health=prefilter.health_data, patterns=prefilter.patterns
+            ).find,
         )
 
 

@@ -13,6 +13,7 @@ from tidegate.schemas import Answer
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.redaction import REDACTED, public_quotes
 from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.privacy.dlp.units import settled_units
 from tidegate.services.privacy.transducer import StreamScreen
 
 
@@ -31,7 +32,7 @@ def hold_back(written: Answer, passed: Answer, policies: Sequence[Policy], find_
     def find(text: str) -> Sequence[Finding]:
         return [found for found in find_personal(text) if not any(found.value in quote for quote in quotes)]
 
-    screen = StreamScreen(find, lambda _: REDACTED)
+    screen = StreamScreen(find, lambda _: REDACTED, settled=settled_units)
     settled = screen.feed(f"{written.text} ")
     held = screen.held.strip()
     if not passed.text.startswith(settled) or any(held in quote for quote in quotes if held) or not held:
