@@ -273,8 +273,13 @@ def best_factor(weighted: Sequence[tuple[SeenTime, float]]) -> float:
     One that would have been good with something to spare counts double, so that none is chosen that serves all by a
     hair's breadth and the next one not. Raises `ValueError` where there is no weight.
     """
-    ranges = [(*seen.within(factor), weight) for seen, weight in weighted if weight > 0 for factor in (FACTOR, SPARE)]
-    events = sorted(event for low, high, weight in ranges for event in ((low, 0, weight), (high, 1, weight)))
+    ranges = [(*seen.within(FACTOR), seen, weight) for seen, weight in weighted]
+    events: list[tuple[float, int, float]] = []
+    for low, high, seen, weight in ranges:
+        if weight > 0:
+            least, most = seen.within(SPARE)
+            events += ((low, 0, weight), (high, 1, weight), (least, 0, weight), (most, 1, weight))
+    events.sort()
     if not events:
         raise ValueError("there is no best correction of nothing")
     held = most = least = best = 0.0
@@ -285,12 +290,10 @@ def best_factor(weighted: Sequence[tuple[SeenTime, float]]) -> float:
             most, is_open = correction, False
         elif held > best + TIE:
             best, least, is_open = held, correction, True
-    served = [(seen, weight) for seen, weight in weighted if serves(seen, least) and serves(seen, most)]
+    served = [  # but for rounding
+        (seen, weight)
+        for low, high, seen, weight in ranges
+        if low * (1 - TIE) <= least <= high * (1 + TIE) and low * (1 - TIE) <= most <= high * (1 + TIE)
+    ]
     mean = sum(math.log(seen.ratio) * weight for seen, weight in served) / sum(weight for _, weight in served)
     return min(max(math.exp(mean), least), most)
-
-
-def serves(seen: SeenTime, correction: float) -> bool:
-    """Whether a forecast with this correction would have been good, but for rounding."""
-    low, high = seen.within(FACTOR)
-    return low * (1 - TIE) <= correction <= high * (1 + TIE)
