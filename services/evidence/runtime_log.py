@@ -55,6 +55,7 @@ class RuntimeLog:
         self._trusted_ms = open_trusted_time(settings)
         keys = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
         self._keys = HeadKeys(keys, lambda: read_machine_clock().wall_ms, partial(known_author_keys, settings))
+        self._version = version("tidegate")  # each time it is asked, it is read from the disk
         self._taking = threading.Lock()  # a step that was begun goes on when its task is cancelled
         self.loop = Loop("runtime", self._take_in_thread, EVERY_S, self.faults)
 
@@ -81,7 +82,7 @@ class RuntimeLog:
         if not waiting:
             return
         incarnation = self._identity.load().incarnation if self._identity.exists else 1
-        begun = AuditedAct(about=self._settings.site, reason=version("tidegate"))
+        begun = AuditedAct(about=self._settings.site, reason=self._version)
         drafts = [EntryDraft(kind="log_opened", body=begun, source="log"), *map(draft_event, waiting)]
         try:
             with AuditLog.open(self._directory, self._settings.site, incarnation) as log:
