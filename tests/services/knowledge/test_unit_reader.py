@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -121,6 +121,29 @@ def test_no_further_window_counts_once_the_confidence_is_enough(
     by_windows = [read(Effort(windows=most, hopeless=0.0, sure=1.0)) for most in (1, 2)]
     assert by_windows[0] < by_windows[1]
     assert read(Effort(windows=2, hopeless=0.0, sure=1.0, enough=enough)) == by_windows[windows - 1]
+
+
+@pytest.mark.parametrize(("likely", "begun"), [(1.0, 2), (0.001, 1)])
+def test_a_second_window_is_begun_beside_the_first_only_where_it_is_likely_to_count(
+    units: UnitReader, tmp_path: Path, likely: float, begun: int
+) -> None:
+    index, helpers = index_of(BRANCH, units, tmp_path), EagerHelpers()
+    effort = Effort(windows=2, hopeless=0.0, sure=1.0, enough=0.001, likely=likely)
+    Reader(units.helped_by(helpers), SHIPPED, effort).read(DRAFT, "en", index.find(DRAFT, 8, "en"), index)
+    assert 1 + helpers.begun == begun
+
+
+class EagerHelpers(Helpers):
+    """Begins at once what a helper that is free would begin."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.begun = 0
+
+    def in_turn(self, jobs: Sequence[Callable[[], T]]) -> Generator[T, None, None]:
+        self.begun = len(jobs) - 1
+        done = [job() for job in jobs]
+        yield from done
 
 
 def test_a_missing_or_changed_file_is_named(units: UnitReader, tmp_path: Path) -> None:
