@@ -15,6 +15,7 @@ from tidegate.services.knowledge.reader.selection import (
     FindGroup,
     Selection,
     is_same_section,
+    label_of,
     unnumbered,
 )
 from tidegate.services.languages.weekdays import WEEK, find_weekdays
@@ -47,16 +48,10 @@ def select_day(
 
 def _entries_of(group: Sequence[Candidate], asked: frozenset[int], *, by_label: bool) -> list[Candidate]:
     """The entries that speak of a day that is asked for, in a list or table of several that speak of days."""
-    days = [find_weekdays(_label_of(each) if by_label else each.plain_text, each.passage.language) for each in group]
+    days = [find_weekdays(label_of(each) if by_label else each.plain_text, each.passage.language) for each in group]
     found = [each for each, own in zip(group, days, strict=True) if asked & own]
     is_of_days = sum(map(bool, days)) >= _FEWEST_DATED
     return found if is_of_days and len(found) < len(group) and len(found) <= MOST_SENTENCES else []
-
-
-def _label_of(entry: Candidate) -> str:
-    """What stands before the values: a row's first cell, an item up to its colon; empty for an item without."""
-    before, mark, _ = entry.plain_text.partition(" – " if entry.unit.kind == "row" else ": ")
-    return before if mark else ""
 
 
 def _beside_sentences(selection: Selection, ranked: Sequence[Candidate], asked: frozenset[int]) -> Selection:

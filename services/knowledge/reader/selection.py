@@ -169,9 +169,15 @@ def _answers_alone(intro: Candidate, group: Sequence[Candidate], asked: frozense
     return not asked.isdisjoint(own - others)
 
 
+def label_of(entry: Candidate) -> str:
+    """What stands before an entry's values: a row's first cell, an item up to its colon; empty where nothing does."""
+    before, mark, _ = entry.plain_text.partition(" – " if entry.unit.kind == "row" else ": ")
+    return before if mark else ""
+
+
 def _label_terms(row: Candidate) -> frozenset[str]:
     """What a row is about, by the words of its first cell: of a number there, terms are parts. An item has none."""
-    label = row.plain_text.partition(" – ")[0] if row.unit.kind == "row" else ""
+    label = label_of(row) if row.unit.kind == "row" else ""
     return frozenset(term for term in find_terms(label, row.passage.language) if not term.isdigit())
 
 
