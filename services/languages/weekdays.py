@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 from babel import Locale
 
+from tidegate.services.languages.folding import fold_letters
 from tidegate.services.languages.words import Patterns
 
 WORKING = frozenset(range(5))
@@ -21,7 +21,6 @@ _MARKS_OF_SHORT_SPANS = ("-", "–", "—", ". ")
 _ALTERNATIVES = re.compile(r"\|(?![^(]*\))")
 _LITERAL = re.compile(r"[a-z][a-z ]*(?![?*])")
 """The letters with which a pattern begins, whatever follows."""
-_UNFOLDED = str.maketrans({"ł": "l", "ß": "ss"})
 
 
 class WeekdayWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +41,7 @@ def find_weekdays(text: str, language: str) -> frozenset[int]:
     patterns = _patterns(language)
     if patterns is None:
         return frozenset()
-    plain = _fold(text)
+    plain = fold_letters(text)
     has_stem = any(stem in plain for stem in patterns.stems)  # most texts have none: 3 of 40 us
     if not has_stem and not any(mark in plain for mark in _MARKS_OF_SHORT_SPANS):
         return frozenset()
@@ -62,14 +61,6 @@ def weekday_names(language: str) -> tuple[str, ...]:
 
 def _number_of(span: re.Match[str], end: str) -> int:
     return next(number for number in range(7) if span[f"{end}{number}"] is not None)
-
-
-def _fold(text: str) -> str:
-    """In lower case and without accents."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.lower().translate(_UNFOLDED))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 @cache

@@ -30,8 +30,7 @@ from tidegate.services.knowledge.reader.candidates import (
     introduces_list,
 )
 from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
-from tidegate.services.knowledge.reader.days_asked import select_day
-from tidegate.services.knowledge.reader.entries_named import select_named
+from tidegate.services.knowledge.reader.entries_asked import select_asked
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.reader.part_answers import RankedPart, adds_to, select_parts
 from tidegate.services.knowledge.reader.question_parts import split_question
@@ -187,8 +186,7 @@ class Reader:
             if by_part:
                 selection = Selection(units=by_part)
         evidences.append(measure_evidence(scorer, ranked, selection.units))
-        selection = select_named(selection, question, language, find_group)
-        selection = select_day(selection, ranked, question, language, find_group)
+        selection = select_asked(selection, ranked, question, language, find_group)
         selection = without_strange_intros(complete_bare(selection, scorer, index), question)
         return ranked, selection, max(evidences, key=self._calibration.confidence)
 

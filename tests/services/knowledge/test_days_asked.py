@@ -110,6 +110,12 @@ def test_a_sentence_on_other_days_is_followed_by_that_of_the_day(ask: Ask) -> No
     assert "Saturday" not in ask("When does the pool in the old mill open on Tuesday?", "en").text
 
 
+def test_what_another_part_of_the_question_gets_stays(ask: Ask) -> None:
+    text = ask("When is the bicycle garage open on Friday, and how much do towels cost at the pool?", "en").text
+    assert "Friday – Open: 7 am to 11 pm" in text
+    assert "Towels cost 2." in text
+
+
 def test_what_holds_on_other_days_says_neither_yes_nor_no() -> None:
     quote = "The desk is open from Tuesday to Saturday."
     assert find_polarity("Is the desk open from Tuesday?", "en", quote, "en") == "yes"
