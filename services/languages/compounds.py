@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache, lru_cache
+from hashlib import sha256
 from importlib.resources import files
 
 import msgspec
@@ -102,6 +103,20 @@ def split_compound(word: str, language: str) -> tuple[str, ...]:
     if language not in SPLIT or not SHORTEST <= len(low) <= LONGEST:
         return ()
     return load_parts(language).split(low)
+
+
+def is_part(word: str, language: str) -> bool:
+    """Whether compounds of a language of `SPLIT` are made of this word or of one of those that a hyphen joins in it:
+    a common noun in nearly all cases, and no name."""
+    parts = load_parts(language)
+    forms = [form for each in word.casefold().split("-") for form in (each, f"{each}s")]
+    return any(form.replace("ß", "ss") in words for form in forms for words in (parts.first, parts.last, parts.whole))
+
+
+def digest_parts(language: str) -> bytes:
+    """What the lists of a language of `SPLIT` are told apart by: SHA-256 of their file."""
+    data = files("tidegate.services.languages") / "data" / "compounds" / f"{language}.toml"
+    return sha256(data.read_bytes()).digest()
 
 
 @cache

@@ -60,6 +60,10 @@ class PersonCues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Words that stand before a noun and before nobody's name, of a language with `telling` words."""
     telling: str
     """Words that only this language has, of one that writes nouns with a small letter."""
+    owned: Phrases = ()
+    """What a person has, behind a possessive or a hyphen; so ends the word."""
+    owned_surely: Phrases = ()
+    """Of that, what hardly anything else has."""
 
 
 @cache

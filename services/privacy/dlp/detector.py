@@ -19,6 +19,7 @@ import schwifty
 
 from tidegate.schemas import TidegateError
 from tidegate.services.languages import identity_words, person_cues, spelled_words
+from tidegate.services.languages.compounds import digest_parts
 from tidegate.services.languages.identity_words import load_identity_words
 from tidegate.services.languages.person_cues import load_person_cues
 from tidegate.services.languages.spelled_words import load_spelled_words
@@ -40,6 +41,7 @@ from tidegate.services.privacy.dlp.numbers import (
     find_ibans,
     find_ip_addresses,
 )
+from tidegate.services.privacy.dlp.owned_names import find_owned_names
 from tidegate.services.privacy.dlp.person_model import PersonModel
 from tidegate.services.privacy.dlp.phones import find_phones
 from tidegate.services.privacy.dlp.published import PublishedText
@@ -95,6 +97,7 @@ class Detector:
         rules += b"".join(msgspec.json.encode(load_identity_words(each)) for each in identity_words.LANGUAGES)
         rules += b"".join(msgspec.json.encode(load_person_cues(each)) for each in person_cues.LANGUAGES)
         rules += b"".join(msgspec.json.encode(load_spelled_words(each)) for each in spelled_words.LANGUAGES)
+        rules += digest_parts("de")
         rules += b"health" if finds_health else b""
         rules += b"disguises" if self._reads_disguises else b""
         rules += b"sentences" if isinstance(self, WrittenTextDetector) else b""
@@ -178,7 +181,7 @@ class Detector:
                 yield _in_original(reading, PersonalSpan(found.kind, block.start, block.end))
 
     def _persons(self, model: PersonModel, text: str, until_s: float) -> Iterator[PersonalSpan]:
-        for span in (*find_addresses(text), *model.find(text, until_s)):
+        for span in (*find_addresses(text), *find_owned_names(text), *model.find(text, until_s)):
             if text[span.start : span.end] not in self._published:
                 yield span
 

@@ -20,7 +20,8 @@ LED, ASKED, GREETED, THANKED, LABELLED, ROLE, SIGNED, FIELD, TITLED, PRESENTED, 
 """How a word is introduced, the surest last; 0: not at all. Behind what often stands before a person, a verb that asks
 of one, a greeting, thanks, the label of a form, a role, a closing, a field for a name, a title, what presents a person,
 and what introduces one in small letters too."""
-WORD = re.compile(r"[^\W_]+(?:['\u2019.-][^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:(?:['\u2019.-]|(?<![^\W_]{2})\.-)[^\W_]+)*")
+"""A word, initials with a hyphen (`H.-P`) among them."""
 OPEN, CLOSE = r"[\"'\u201c\u201e\u00ab(*_]{0,2}", r"[\"'\u201c\u201d\u00bb)*_]{0,2}"
 GAPS = (
     dict.fromkeys((LED, ASKED, GREETED, TITLED), re.compile(rf"\.?{CLOSE}\s{{1,3}}{OPEN}"))
@@ -236,5 +237,6 @@ def _belongs_to_word_before(text: str, words: Sequence[Span], number: int) -> bo
     if not number or CONTINUES.fullmatch(text, words[number - 1].end, words[number].start) is None:
         return False
     before = text[words[number - 1].start : words[number - 1].end]
-    is_letter = len(before) == 1 and text[words[number - 1].end] == "."
-    return is_letter or not (before.islower() or plain_name(before) in OPENERS)
+    if len(before) == 1 and text[words[number - 1].end] == ".":
+        return before.islower()  # another initial has a capital
+    return not (before.islower() or plain_name(before) in OPENERS)

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from tidegate.services.languages.compounds import is_part
 from tidegate.services.privacy.dlp.person_context import (
     ASKED,
     INTRODUCED,
@@ -36,6 +37,8 @@ GAP = re.compile(r"\.?[\"'\u201c\u201d\u201e\u00ab\u00bb)]?\s{1,3}[\"'\u201c\u20
 """Between the words of a name: white space, the dot of an initial, the marks of a nickname."""
 ADDRESS_GAP = re.compile(r"[\s,./\u2013-]{1,3}")
 MOST_WORDS = {"NAME": 5, "ADDRESS": 12}
+SHORT_SURNAME = 5
+"""Letters of a surname in small letters behind a given name, where nothing else tells it."""
 INITIALS = 3
 """Letters of the longest word that a dot may stand behind within a name, and of the shortest name in small letters."""
 
@@ -52,7 +55,7 @@ def find_candidates(
         masses: list[float] = table[:, wanted].sum(axis=1).tolist()
         if kind == "NAME":
             _raise_known(text, words, masses, context)
-        for run in _runs(text, words, masses, kind):
+        for run in _runs(text, words, masses, kind, context):
             first, last = _trimmed(words, *run, context) if kind == "NAME" else run
             if max(masses[first : last + 1]) >= LEAST:
                 yield PersonCandidate(kind, first, last)
@@ -147,7 +150,16 @@ def _joins_small(
     if is_introduced and context.introduced[before] >= SIGNED and words[before].known == GIVEN:
         return True
     is_last = number + 1 == len(words) or not text[words[number].end : words[number + 1].start].isspace()
-    return is_introduced and (is_last or context.plain[number + 1] in ORDINARY)
+    goes_on = is_introduced or (words[before].known == GIVEN and _may_be_surname(context, number))
+    return goes_on and (is_last or context.plain[number + 1] in ORDINARY)
+
+
+def _may_be_surname(context: PersonContext, number: int) -> bool:
+    """Whether a word in small letters behind a given name may be no other word: it has neither the end of a German verb
+    form nor is it a noun."""
+    pair = context.spelled[number - 1 : number + 1]
+    is_verb = pair[1].endswith(("t", "en", "e")) or len(pair[1]) < SHORT_SURNAME
+    return not is_verb and not any(is_part(word, "de") for word in pair)
 
 
 def _is_near(text: str, word: ScoredWord, other: ScoredWord, kind: str) -> bool:
@@ -163,14 +175,19 @@ def _is_near(text: str, word: ScoredWord, other: ScoredWord, kind: str) -> bool:
     return GAP.fullmatch(text, word.end, other.start) is not None
 
 
-def _runs(text: str, words: Sequence[ScoredWord], masses: Sequence[float], kind: str) -> Iterator[tuple[int, int]]:
-    """First and last of each run of words that may belong to the kind, with no more between them than it allows."""
+def _runs(
+    text: str, words: Sequence[ScoredWord], masses: Sequence[float], kind: str, context: PersonContext
+) -> Iterator[tuple[int, int]]:
+    """First and last of each run of words that may belong to the kind, with no more between them than it allows;
+    particles of a name are not counted."""
     first: int | None = None
     for number, word in enumerate(words):
         joins = masses[number] >= JOINED
         if first is not None:
             is_near = joins and _is_near(text, words[number - 1], word, kind)
-            if not is_near or number - first >= MOST_WORDS[kind]:
+            inner = range(first, number)
+            length = sum(kind != "NAME" or not context.particles[each] for each in inner)
+            if not is_near or length >= MOST_WORDS[kind]:
                 yield first, number - 1
                 first = None
         if joins and first is None:

@@ -19,9 +19,10 @@ from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
 from tidegate.services.inference import OnnxSession, OpenedModels
+from tidegate.services.languages.compounds import is_part, load_parts
 from tidegate.services.model_files import read_built
 from tidegate.services.privacy.dlp.finding import PersonalSpan, merge_spans
-from tidegate.services.privacy.dlp.person_context import lower_capitals, read_context
+from tidegate.services.privacy.dlp.person_context import NO_NAMES, VERBS, lower_capitals, read_context
 from tidegate.services.privacy.dlp.person_evidence import CERTAIN, weigh_context
 from tidegate.services.privacy.dlp.person_filter import SpanFilter
 from tidegate.services.privacy.dlp.person_groups import find_candidates
@@ -32,7 +33,9 @@ WINDOW = 128
 """Pieces read in one run; a longer text is read in windows, which keeps time linear in its length."""
 OVERLAP = 32
 STEP = WINDOW - OVERLAP
-UNSURE = (-2.25, 1.25)
+SHORT = 4
+"""Letters of the shortest word that may be a name in a text without capitals."""
+UNSURE = (-5.0, 1.25)
 """Between these scores of a group of words, above the threshold of the filter without the model, the model is asked."""
 
 
@@ -68,6 +71,20 @@ def _is_unsure(judged: JudgedSpan) -> bool:
     return any(UNSURE[0] < score < UNSURE[1] for score in scores)
 
 
+def _hides_names(text: str, words: Sequence[ScoredWord]) -> bool:
+    """Whether no capital says where a name that is in no list may be and a word stands where names do, so that the
+    model has to be asked."""
+    if not text.islower():
+        return False
+    context = read_context(text, words)
+    unknown = [len(word) >= SHORT and word not in NO_NAMES and word not in VERBS for word in context.plain]
+    beside = [*unknown[1:], False]
+    return any(
+        unknown[at] and (context.introduced[at] or (at < 2 and beside[at])) and not is_part(context.spelled[at], "de")
+        for at in range(len(words))
+    )
+
+
 class PersonModel:
     """Names and addresses in a text, in about 7 ms for a question; safe to use from several threads at once."""
 
@@ -89,6 +106,7 @@ class PersonModel:
         self._session = OnnxSession(files.graphs["model.onnx"])
         self.columns = cache(self._columns_of)
         self.labels = len(self._labels)
+        load_parts("de")  # 40 ms, which no question shall wait for
 
     @classmethod
     def load(cls, models_dir: Path) -> PersonModel:
@@ -102,8 +120,9 @@ class PersonModel:
         Raises `UnfinishedScreeningError` where the monotonic clock passes `until_s` before the text is read to its end.
         """
         text = lower_capitals(text)
-        judged = list(self._judge(text, split_words(text, self.labels), self._words))
-        if any(map(_is_unsure, judged)):
+        words = split_words(text, self.labels)
+        judged = list(self._judge(text, words, self._words))
+        if any(map(_is_unsure, judged)) or _hides_names(text, words):
             sure = [each for each in judged if each.score >= UNSURE[1]]
             judged = [*sure, *self._judge(text, self.read(text, until_s), self._filter)]
         return merge_spans(each.span for each in judged if each.score >= 0)
