@@ -18,7 +18,8 @@ from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, RankedSpans, Reader
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE
+from tidegate.services.knowledge.reader.reader import RankedSpans, Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.correctness import judge
 from tidegate.services.packs.load import load_pack

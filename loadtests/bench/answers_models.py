@@ -25,7 +25,8 @@ from loadtests.bench.qa_sites import QaSite, read_files
 from tidegate.schemas import Answer
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import AT_HUB, Reader
+from tidegate.services.knowledge.reader.effort import AT_HUB
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.stages.settings import CloudVerifierSettings
 

@@ -22,7 +22,8 @@ from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from loadtests.bench.qa_sites import QaQuestion, QaSite, read_files
 from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.candidates import Candidate
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE, Effort
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 NAME = "answers_reader"

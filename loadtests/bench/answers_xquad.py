@@ -27,7 +27,8 @@ from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.effort import AT_SITE, Effort
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.stages.settings import DrafterSettings
 

@@ -19,8 +19,9 @@ from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.intent_classifier import prepare_intents
 from tidegate.services.knowledge.reader.calibration import SHIPPED, CalibrationQuality
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE, Effort
 from tidegate.services.knowledge.reader.fit import calibrate, keep_confidence, retrieve_all
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.risk import JudgedAnswer, RiskRow, control_risk, least_questions
 from tidegate.services.knowledge.reader.train import WAYS, tune
 from tidegate.services.knowledge.reader.tuning import (

@@ -17,8 +17,8 @@ from tidegate.services.fleet.readers import units_for
 from tidegate.services.knowledge import intent_classifier
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.fit import prepare_calibration
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.settings import Settings

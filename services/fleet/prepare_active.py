@@ -20,8 +20,8 @@ from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.texts import list_documents
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, save_thesaurus
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.fit import prepare_kept_confidence
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.tuning import find_tuning
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.active import CALIBRATION, INTENT_HEAD, PUBLISHED

@@ -13,7 +13,8 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Reader
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
 from tidegate.services.packs.active import PackInForce

@@ -27,7 +27,8 @@ from tidegate.services.knowledge.index.thesaurus import FILE as THESAURUS
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, read_groups
 from tidegate.services.knowledge.intent_classifier import IntentHead
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.effort import Effort
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.tuning import find_tuning
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.findings import PackFindings

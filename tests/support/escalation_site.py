@@ -17,7 +17,7 @@ from tidegate.schemas.pack import CalibrationQuestion, Intent, Pack
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
-from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
+from tidegate.services.knowledge.reader.effort import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.settings import CloudVerifierSettings

@@ -21,8 +21,9 @@ from tidegate.infra.models.training.network import DIGITS, Rows, Schedule, fit_n
 from tidegate.infra.models.training.ranking import threshold_for
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
+from tidegate.services.knowledge.reader.effort import Effort
 from tidegate.services.knowledge.reader.ranking import Fitted, RankingModel, describe_best, describe_units
-from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 FEATURES = (

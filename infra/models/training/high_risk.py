@@ -17,7 +17,8 @@ import msgspec
 from tidegate.infra.models.data.confidence import AskedSite, own_sites
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import AT_SITE, Reader
+from tidegate.services.knowledge.reader.effort import AT_SITE
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.risk import JudgedAnswer, RiskRow, describe_group, find_threshold
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.languages.risk_words import find_risks

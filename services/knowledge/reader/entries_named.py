@@ -39,11 +39,11 @@ def _find_named(group: Sequence[Candidate], question: str) -> list[Candidate]:
     asked = frozenset(term for term in find_terms(question, spoken) if not term.isdigit())
     counts = Counter(term for label in labels for term in label & asked)
     own = [any(counts[term] == 1 for term in label & asked) for label in labels]
-    told = frozenset().union(*(label for label, is_own in zip(labels, own, strict=True) if is_own))
+    stated = frozenset().union(*(label for label, is_own in zip(labels, own, strict=True) if is_own))
     return [
         each
         for each, label, is_own in zip(group, labels, own, strict=True)
-        if is_own or (label & asked and not label & asked & told)
+        if is_own or (label & asked and not label & asked & stated)
     ]
 
 

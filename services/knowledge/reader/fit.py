@@ -19,8 +19,9 @@ from tidegate.services.knowledge.reader.calibration import (
     fit_confidence,
 )
 from tidegate.services.knowledge.reader.candidates import Candidate
+from tidegate.services.knowledge.reader.effort import AT_SITE, Effort
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence
-from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.retrieval import Retrieval
 from tidegate.services.knowledge.reader.risk import JudgedAnswer
 from tidegate.services.knowledge.reader.tuning import FOLDER as ARTEFACTS

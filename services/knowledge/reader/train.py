@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tidegate.schemas import TidegateError
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
 from tidegate.services.knowledge.reader.candidates import OWN_LANGUAGE
+from tidegate.services.knowledge.reader.effort import Effort
 from tidegate.services.knowledge.reader.fit import AskedQuestions, PackFit, fit_asked
 from tidegate.services.knowledge.reader.listwise import Choice, fit_choices, loss_of_choices
 from tidegate.services.knowledge.reader.logistic import Rows
 from tidegate.services.knowledge.reader.ranking import Fitted, RankingModel, UnitSignals, describe_units
-from tidegate.services.knowledge.reader.reader import Effort
 from tidegate.services.knowledge.reader.retrieval import Retrieval
 from tidegate.services.knowledge.reader.tuning import FoundTuning, ReaderTuning, TuningFigures
 from tidegate.services.knowledge.reader.unit_reader import UnitReader

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tidegate.schemas import Asked, replace
 from tidegate.services.stages.prefilter.schema_words import redact_schema
 from tidegate.services.stages.prefilter.screened_text import PersonalData, redact
-from tidegate.services.stages.prefilter.turns import FindPersonal, find_across, joined, outside_tokens
+from tidegate.services.stages.prefilter.turns import FindInJoined, find_across, joined, outside_tokens
 
 READ_BY_MODEL = frozenset(("NAME", "ADDRESS"))
 """The kinds that a model finds, by the words around: in a text it may not see what it saw in a list of options."""
@@ -17,7 +17,7 @@ READ_BY_MODEL = frozenset(("NAME", "ADDRESS"))
 class PersonalRedaction(NamedTuple):
     """What finds personal data, and what makes the tokens of a request's asker; see `PrefilterPorts`."""
 
-    find: FindPersonal
+    find: FindInJoined
     tokenise: Callable[[Asked, Sequence[PersonalData]], Awaitable[Sequence[str]]]
 
     async def text(self, asked: Asked, text: str, more: Sequence[PersonalData] = ()) -> str:
@@ -45,10 +45,10 @@ class PersonalRedaction(NamedTuple):
     async def schema(self, asked: Asked, redacted: str) -> Asked:
         """The request with tokens for what its schema says of persons, where its redacted text does not say the same
         in clear: an option that is taken for a name by mistake must still be found in the text."""
-        said = redacted.casefold()
+        shown = redacted.casefold()
 
         async def hide(text: str, found: Sequence[PersonalData]) -> str:
-            hidden = [each for each in found if each.kind not in READ_BY_MODEL or each.value.casefold() not in said]
+            hidden = [each for each in found if each.kind not in READ_BY_MODEL or each.value.casefold() not in shown]
             return await self._replaced(asked, text, hidden)
 
         return replace(asked, schema=await redact_schema(asked.schema, self.find, hide))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tidegate.services.stages.prefilter.screened_text import PersonalData
-from tidegate.services.stages.prefilter.turns import FindPersonal, PersonalPiece
+from tidegate.services.stages.prefilter.turns import FindInJoined, PersonalPiece
 
 WORDS = frozenset(("enum", "const", "default", "examples", "title", "description", "$comment"))
 """The keywords whose strings are values or prose; a name among those of fields would change what is asked for."""
@@ -23,7 +23,7 @@ Redact = Callable[[str, Sequence[PersonalData]], Awaitable[str]]
 """A text with vault tokens in place of what was found in it."""
 
 
-async def redact_schema(schema: str, find: FindPersonal, redact: Redact) -> str:
+async def redact_schema(schema: str, find: FindInJoined, redact: Redact) -> str:
     """The schema with tokens in place of personal data in its values and descriptions; to the letter the same where
     there is none and every name stands once in its object: of two the last one is read, and the first one would hide.
     All its words are searched at once. Raises `ValueError` where it is not JSON."""
@@ -42,25 +42,25 @@ async def redact_schema(schema: str, find: FindPersonal, redact: Redact) -> str:
     return json.dumps(_replaced(root, changed), ensure_ascii=False) if changed or repeated else schema
 
 
-async def _found_in(texts: Sequence[str], find: FindPersonal) -> list[list[PersonalPiece]]:
+async def _found_in(texts: Sequence[str], find: FindInJoined) -> list[list[PersonalPiece]]:
     """What was found in each text by itself, though they are searched together, which is quicker."""
     found: list[list[PersonalPiece]] = []
     everything = await find(BETWEEN.join(texts))
-    place = 0
+    offset = 0
     for text in texts:
-        last = place + len(text)
-        own = [each for each in everything if each.start < last and place < each.end]
-        if any(each.start < place or each.end > last for each in own):
-            own, place_of_own = list(await find(text)), 0
+        last = offset + len(text)
+        own = [each for each in everything if each.start < last and offset < each.end]
+        if any(each.start < offset or each.end > last for each in own):
+            own, offset_of_own = list(await find(text)), 0
         else:
-            place_of_own = place
-        found.append([_moved(each, place_of_own) for each in own])
-        place = last + len(BETWEEN)
+            offset_of_own = offset
+        found.append([_moved(each, offset_of_own) for each in own])
+        offset = last + len(BETWEEN)
     return found
 
 
-def _moved(found: PersonalData, place: int) -> PersonalPiece:
-    return PersonalPiece(found.kind, found.start - place, found.end - place, found.value)
+def _moved(found: PersonalData, offset: int) -> PersonalPiece:
+    return PersonalPiece(found.kind, found.start - offset, found.end - offset, found.value)
 
 
 def _words_of(part: Any) -> Iterator[str]:

@@ -15,7 +15,8 @@ from tests.support.corpus import BRANCH, document
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import DocumentUnits, HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.effort import Effort
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.together import Helpers
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, UnitReaderMissingError
 
