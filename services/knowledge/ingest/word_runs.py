@@ -66,6 +66,8 @@ def _changed(parts: dict[str, bytes], styles: WordStyles) -> Iterator[tuple[str,
 
 
 def _parse(part: bytes) -> Element:
+    if b"<!DOCTYPE" in part:  # ECMA-376, part 2, 8.1.4: no part has one; an entity may name a file, or unfold
+        raise FileUnreadError("it is no .docx file that can be opened: a part of it has a document type")
     try:
         return ElementTree.fromstring(part)
     except ElementTree.ParseError as error:
