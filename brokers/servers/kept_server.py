@@ -51,6 +51,9 @@ class KeptServer:
         self.directory = self.file.parent
         self._monitor = ""
         self._health = "/healthz"
+        self._written = b""
+        """Its file, as it was started by it."""
+        self._takes_leaves = False
         self._process: subprocess.Popen[bytes] | None = None
         self._ports = tempfile.TemporaryDirectory(prefix="nats-ports-")
         """Where it writes what it listens to, and removes it at its end."""
@@ -88,9 +91,20 @@ class KeptServer:
             self._process.wait()
 
     def reload(self) -> None:
-        """Have it read its file again."""
-        if self.pid is not None and self._process is not None:
+        """Have it read its file again. Where that has changed, one that takes leaf nodes is ended, and whoever keeps it
+        up starts it anew: nats-server lets a leaf that is linked stay, with the rights that it had, whatever its file
+        says (2.14). A file that it would not start by it is told of, and goes on by the former one."""
+        if self.pid is None or self._process is None:
+            return
+        if self._takes_leaves and self.file.read_bytes() != self._written and self._would_start():
+            self._process.terminate()
+        else:
             self._process.send_signal(signal.SIGHUP)
+
+    def _would_start(self) -> bool:
+        command = [find_server(), "-t", "-c", str(self.file)]
+        checked = subprocess.run(command, capture_output=True, check=False, env=without_settings(os.environ))
+        return checked.returncode == 0
 
     def take_up(self) -> None:
         """Have it read its file again, and return when what is new in it counts. Raises `ServerNotReloadedError`."""
@@ -101,6 +115,7 @@ class KeptServer:
         return ask_health(self._monitor, self._health)
 
     def _spawn(self) -> None:
+        self._written = self.file.read_bytes()
         self._process = subprocess.Popen(
             [find_server(), "-c", str(self.file), "--ports_file_dir", self._ports.name],
             stdin=subprocess.DEVNULL,
@@ -143,6 +158,7 @@ class KeptServer:
             check_listener(each.host, is_encrypted=each.is_encrypted, who=each.who)
         if not is_own(where := str(about.get("http_host", ""))):
             raise MonitorExposedError(f"the monitoring port of nats-server {self.name} would listen on {where or '*'}")
+        self._takes_leaves = bool(about.get("leaf", {}).get("port"))
         store = about.get("jetstream", {}).get("config", {}).get("store_dir")
         self.directory = Path(store) if store else self.directory
         self._health = _READY if about.get("cluster", {}).get("name") else "/healthz"

@@ -7,7 +7,8 @@ directory the seeds of leaves, which `tidegate site add` hands to sites (all mod
 and `fleet.json`, by which the operator's commands log in. A hub of several hosts has a `hub/nats-<n>.conf` for each,
 and `hub/routes.key`, the password of its servers. What servers listen to is encrypted, by certificates of the
 authority in the hub's state directory (`keys/tls`), made here where there is none; leaves show one, too. `--etc` says
-where the files of a domain will be when its server runs.
+where the files of a domain will be when its server runs. `--exchange site1/gateway`, `site1/leaf` or `site1/tls` makes
+that key anew, where somebody else may have it.
 """
 
 from __future__ import annotations
@@ -155,6 +156,30 @@ def write(path: Path, domain: str, settings: conf.Conf, tls: conf.TlsFiles) -> N
     path.write_text(conf.render(full), "utf-8")
 
 
+class NoSuchKeyError(TidegateError, ValueError):
+    """What is to be exchanged is no key of a domain that is configured."""
+
+    hint = (
+        "name a domain and a role, as in site1/gateway, or site1/leaf, or the key of its certificate, as in site1/tls"
+    )
+
+
+def forget(out: Path, state: Path, names: Sequence[str], sites: Sequence[str]) -> None:
+    """Take these keys (`<domain>/<role>`, `<site>/leaf`, `<domain>/tls`) away, so that they are made anew. Raises
+    `NoSuchKeyError` before any is."""
+    hub = StatePaths(Settings(site=HUB, state_dir=str(state)))
+    known = {f"{site}/leaf": hub.leaf_seed(site) for site in sites}
+    for domain in (HUB, *sites):
+        roles = ("operator", *(role.name for role in roles_of(domain)))
+        known |= {f"{domain}/{role}": out / domain / f"{role}.nk" for role in roles}
+        known[f"{domain}/tls"] = out / domain / "tls.key"
+    for name in names:
+        if name not in known:
+            raise NoSuchKeyError(f"{name!r} is no key of these domains")
+    for name in names:
+        known[name].unlink(missing_ok=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the configuration of a hub and its sites.")
     parser.add_argument("--out", type=Path, required=True)
@@ -162,12 +187,14 @@ def main() -> None:
     parser.add_argument("--hub", default=f"{HUB}-nats", metavar="HOST[,HOST,HOST]", help="where sites find the hub")
     parser.add_argument("--etc", default="", metavar="DIR", help="where a domain's files will be")
     parser.add_argument("--applications", default="", metavar="FILE", help="where a site's server finds their accounts")
+    parser.add_argument("--exchange", action="append", default=[], metavar="DOMAIN/ROLE", help="make this key anew")
     parser.add_argument("sites", nargs="+", metavar="SITE")
     arguments = parser.parse_args()
     if len(arguments.hub.split(",")) not in SERVERS:
         parser.error("a hub has one server, three or five: of two, neither goes on without the other")
     try:
         names = (arguments.hub, arguments.etc, arguments.applications)
+        forget(arguments.out, arguments.state, arguments.exchange, arguments.sites)
         configure(arguments.out, arguments.state, arguments.sites, *names)
     except (TidegateError, OSError) as error:
         sys.exit(report(error, ()))
