@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tidegate.schemas.message import Millis, Name
+from tidegate.schemas.message import END, Millis, Name
 
 Role = Literal["app", "operator", "auditor"]
 """`app` asks, and reads its own answers; `operator` sees how a site is; `auditor` sees what was decided."""
-AccessKeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-z]{12}$")]
-Asker = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9@._+-]*$")]
+AccessKeyId = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-z]{{12}}{END}")]
+Asker = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"^[A-Za-z0-9@._+-]*{END}")]
 
 
 class AccessKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,13 +24,13 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: AccessKeyId
-    digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    digest: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{END}")]
     tenant: Name
     role: Role
     issued_at_ms: Millis
     expires_at_ms: Millis
     asker: Asker = ""
-    nkey: Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$")] = ""
+    nkey: Annotated[str, msgspec.Meta(pattern=rf"^(U[A-Z2-7]{{55}})?{END}")] = ""
     note: Annotated[str, msgspec.Meta(max_length=80)] = ""
     revoked_at_ms: Millis = 0
 

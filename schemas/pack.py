@@ -31,9 +31,11 @@ Scope = Literal["shared", "site", "hub"]
 """Where a document may be: published at the hub and held there and at sites; at its own site only; at the hub only."""
 Domain = Literal["site", "hub"]
 Verdict = Literal["serve", "unsafe", "out_of_scope", "smalltalk", "distress"]
-Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]
-IsoDay = Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$", description="ISO 8601, or empty")]
-ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Language = Annotated[str, msgspec.Meta(pattern=rf"^[a-z]{{2}}{END}", description="ISO 639-1")]
+IsoDay = Annotated[
+    str, msgspec.Meta(pattern=rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?{END}", description="ISO 8601, or empty")
+]
+ItemId = Annotated[str, msgspec.Meta(pattern=rf"^[a-z0-9][a-z0-9_-]{{0,63}}{END}")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

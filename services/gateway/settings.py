@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.brokers.settings import Port, Positive, Seconds
+from tidegate.schemas.message import END
 from tidegate.services.access.settings import OidcSettings
 
-Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*?#]+)$", description="as a browser sends it")]
+Origin = Annotated[str, msgspec.Meta(pattern=rf"^(\*|https?://[^/\s*?#]+){END}", description="as a browser sends it")]
 
 Connections = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "connections"})]
 Requests = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "requests"})]
