@@ -35,8 +35,8 @@ def open_trusted_time(settings: Settings) -> Callable[[], int]:
 
 def open_expiry_time(settings: Settings) -> Callable[[], int]:
     """The time in milliseconds by which credentials end at this domain: at a site the one that it trusts, where the hub
-    has told one in this start of the machine; else by its steady clock, which is never behind what was trusted before.
-    Raises `UnreadableError` where that one is."""
+    has told one in this start of the machine; else the latest of its steady clock, the wall clock, and what was trusted
+    before: what has ended by one of them has. Raises `UnreadableError` where the steady one is."""
     if settings.site == HUB:
         return hub_time(StatePaths(settings))
     paths = StatePaths(settings)
@@ -44,7 +44,9 @@ def open_expiry_time(settings: Settings) -> Callable[[], int]:
 
     def expiry_ms() -> int:
         judged = _judge(trusted)
-        return max(steady.now_ms(), judged.trusted_ms) if judged.is_doubtful else judged.trusted_ms
+        if not judged.is_doubtful:
+            return judged.trusted_ms
+        return max(steady.now_ms(), read_machine_clock().wall_ms, judged.trusted_ms)
 
     return expiry_ms
 

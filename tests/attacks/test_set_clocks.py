@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.oidc_tokens import ISSUER, key_set, token
 from tests.support.trust_hub import BOOT, BUDGET, DAY, NOW, POLICY, TrustHub, at
+from tidegate.services.access.access_keys import AccessKeys
 from tidegate.services.access.faults import CredentialRefusedError
 from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.access.settings import OidcSettings
@@ -107,6 +108,13 @@ def site_of(state: Path) -> Settings:
     return Settings(site="site1", state_dir=str(state))
 
 
+def set_ahead(settings: Settings, by_ms: int) -> None:
+    """Have this machine's wall clock be one that was set ahead, by what the site's sync worker has stored before."""
+    now = read_machine_clock()
+    before = Now(boot_id=now.boot_id, monotonic_ms=now.monotonic_ms, wall_ms=now.wall_ms - by_ms)
+    SteadyClock(StatePaths(settings).trust / STEADY_FILE, lambda: before).store()
+
+
 def test_an_access_key_that_has_ended_is_not_revived_by_a_wall_clock_that_was_set_back(tmp_path: Path) -> None:
     """The hub told its time, and then the site's wall clock was set back by a month: as if it told one in a month."""
     settings = site_of(tmp_path)
@@ -134,6 +142,16 @@ def test_a_site_that_has_started_anew_takes_no_key_that_had_ended_by_what_it_las
     assert open_access_keys(settings).check(text).tenant == "kiosk", "by no file it is as good as without one"
 
 
+def test_without_a_hub_a_key_has_ended_when_either_clock_says_so(tmp_path: Path) -> None:
+    """The machine was suspended without counting it: its steady clock is behind, and the wall clock is right."""
+    settings = site_of(tmp_path)
+    a_month_ago = read_machine_clock().wall_ms - 30 * DAY
+    _, text = AccessKeys(StatePaths(settings).access_keys, lambda: a_month_ago).issue("kiosk", "app", 7 * DAY)
+    set_ahead(settings, 30 * DAY)
+    with pytest.raises(CredentialRefusedError):
+        open_access_keys(settings).check(text)
+
+
 def test_a_key_does_not_end_early_where_the_wall_clock_alone_is_ahead(tmp_path: Path) -> None:
     settings = site_of(tmp_path)
     trusted = TrustedClock(StatePaths(settings).trust / TIME_FILE)
@@ -151,13 +169,6 @@ def test_a_provider_s_token_that_has_ended_is_not_revived_either(tmp_path: Path)
     assert OidcTokens(settings, lambda: now_ms).check(token()).tenant == "kiosk"
     with pytest.raises(CredentialRefusedError, match="set back"):
         OidcTokens(settings, lambda: now_ms + HOUR).check(token())
-
-
-def set_ahead(settings: Settings, by_ms: int) -> None:
-    """Have this machine's wall clock be one that was set ahead, by what the site's sync worker has stored before."""
-    now = read_machine_clock()
-    before = Now(boot_id=now.boot_id, monotonic_ms=now.monotonic_ms, wall_ms=now.wall_ms - by_ms)
-    SteadyClock(StatePaths(settings).trust / STEADY_FILE, lambda: before).store()
 
 
 def test_a_wall_clock_that_was_set_ahead_costs_nobody_what_the_vault_holds(tmp_path: Path) -> None:
