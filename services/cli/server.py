@@ -47,9 +47,10 @@ def run_command(options: CommandOptions, file: Path, site: str, patience_s: floa
     cannot store though its disk has room.
 
     It asks the monitoring port that FILE names, and tells systemd when the server is ready and that itself is alive.
-    SIGHUP has the server read FILE again; it does so by itself when the accounts of access keys change, where the
-    setting `applications_file` names the file that FILE includes for them. What keeps it down is shown by `tidegate
-    status`.
+    SIGHUP has the server read FILE again, or starts it anew where that has changed and leaves link to it: nats-server
+    would let them stay with the rights that they had. It reads FILE again by itself when the accounts of access keys
+    change, where the setting `applications_file` names the file that FILE includes for them. What keeps it down is
+    shown by `tidegate status`.
     """
     settings = replace(options.settings(), site=site)  # a server runs before its site is provisioned
     faults, kept = StatePaths(settings).home / FOLDER, KeptServer(settings.site, file)
