@@ -63,7 +63,10 @@ def take_pleasantries(text: str) -> Pleasantries:
 
 
 def _without_signature(text: str) -> str:
-    for pattern, most in ((_SIGNATURE, _MOST_SIGNATURE_WORDS), (_SIGNED_THANKS, _MOST_NAME_WORDS)):
+    patterns = [(_SIGNATURE, _MOST_SIGNATURE_WORDS)]
+    if "\n" in text:  # there is a line of its own in those, and looking for them takes longest
+        patterns.append((_SIGNED_THANKS, _MOST_NAME_WORDS))
+    for pattern, most in patterns:
         found = pattern.search(text)
         if found and found.start() and len(found["rest"].split()) <= most and "?" not in found["rest"]:
             text = text[: found.start() + (pattern is _SIGNATURE)]
