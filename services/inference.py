@@ -93,6 +93,10 @@ class OpenedModels(Generic[T]):
         self._opened: dict[Path, T] = {}
         self._opening = threading.Lock()
 
+    def find(self, directory: Path) -> T | None:
+        """The model in a directory, where it is open."""
+        return self._opened.get(directory.resolve())
+
     def open(self, directory: Path, read: Callable[[Path], T]) -> T:
         """The model in a directory; `read` reads it where it is not open yet. Raises what `read` raises."""
         directory = directory.resolve()

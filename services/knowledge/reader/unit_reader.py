@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.inference import OnnxSession, OpenedModels
-from tidegate.services.knowledge.embedding import EMBEDDING_FILES, MODEL, Embedder
+from tidegate.services.knowledge.embedding import MODEL, Embedder
+from tidegate.services.knowledge.embedding import read_version as read_embedding_version
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.reader.pairs import States, pack_pairs
@@ -228,8 +229,7 @@ class UnitReader:
 
 def read_version(models_dir: Path) -> str:
     """The version of the reader in `models_dir`, without loading it; empty where there is none."""
-    directory = models_dir / MODEL
     try:
-        return read_built(directory, FILES, read_built(directory, EMBEDDING_FILES).version).version
+        return read_built(models_dir / MODEL, FILES, read_embedding_version(models_dir)).version
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from tests.support.paths import ROOT
-from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder, EmbeddingModelMissingError
+from tidegate.services.inference import OpenedModels
+from tidegate.services.knowledge import embedding
+from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder, EmbeddingModelMissingError, read_version
 from tidegate.services.knowledge.tokenizer import TOKENIZER_FILE
 
 MODELS = ROOT / ".models"
@@ -102,6 +104,20 @@ def test_the_text_that_was_used_least_lately_is_forgotten() -> None:
 
 def test_stages_of_one_process_share_the_embedder() -> None:
     assert Embedder.load(MODELS) is Embedder.load(MODELS / "." / MODEL / "..")
+
+
+def test_the_version_is_that_of_the_files_and_of_an_open_model_it_is_known_without_them(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(EmbeddingModelMissingError):
+        read_version(tmp_path)
+    opened = Embedder._opened
+    monkeypatch.setattr(Embedder, "_opened", OpenedModels())
+    assert read_version(MODELS) == embedder.version
+    assert Embedder.opened(MODELS) is None, "it was not opened for that"
+    monkeypatch.setattr(Embedder, "_opened", opened)
+    monkeypatch.setattr(embedding, "_read_files", lambda _: pytest.fail("it is open"))
+    assert read_version(MODELS) == embedder.version
 
 
 def test_a_missing_or_altered_model_is_said_with_the_way_to_get_it(tmp_path: Path) -> None:
