@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import structlog
+
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.services.packs.generations import GenerationStore
+
+_log = structlog.get_logger()
 
 
 class PointerLook(NamedTuple):
@@ -25,7 +29,7 @@ class PointerLook(NamedTuple):
 
 def look_at(store: GenerationStore) -> PointerLook:
     """What is there now. Two looks differ where another generation was pointed to in between: it is a new file each
-    time."""
+    time. Raises `OSError` for what is no directory, or may not be read."""
     try:
         found = store.pointer.stat()
     except FileNotFoundError:
@@ -48,10 +52,18 @@ class PointerWatch:
         return self._last
 
     async def keep_looking(self, every_s: float) -> None:
-        """Look for ever."""
+        """Look for ever. What cannot be looked at now is looked at again: what was seen last stands meanwhile, and the
+        fault is logged once."""
+        fault = ""
         while True:
             await asyncio.sleep(every_s)
-            found = look_at(self._store)
+            try:
+                found, fault = look_at(self._store), ""
+            except OSError as error:
+                if repr(error) != fault:
+                    _log.error("generation.unseen", directory=str(self._store.directory), error=str(error))
+                fault = repr(error)
+                continue
             if found != self._last:
                 self._last = found
                 self._changed.set()

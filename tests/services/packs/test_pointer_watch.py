@@ -43,6 +43,21 @@ async def test_nobody_is_woken_by_what_he_has_seen(tmp_path: Path) -> None:
         assert (await asyncio.wait_for(waiting, 20.0)).pointer is not None
 
 
+async def test_what_cannot_be_looked_at_is_looked_at_again(tmp_path: Path) -> None:
+    store = GenerationStore(tmp_path / "active")
+    activate(store.directory, 1)
+    first = look_at(store)
+    async with watching_pointer(store, OFTEN_S) as watch:
+        store.directory.rename(tmp_path / "away")
+        store.directory.write_bytes(b"no directory")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watch.other_than(first), 20 * OFTEN_S)
+        store.directory.unlink()
+        (tmp_path / "away").rename(store.directory)
+        activate(store.directory, 2)
+        assert await asyncio.wait_for(watch.other_than(first), 20.0) == look_at(store)
+
+
 async def test_what_cannot_be_read_is_read_again_until_it_can(tmp_path: Path) -> None:
     may_load = False
 
