@@ -5,8 +5,10 @@ revoked since, becomes the next incarnation. Next: site_bundle.py, for another m
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -60,6 +62,29 @@ def provision_hub(paths: StatePaths, now_ms: int) -> bytes:
 def provision_site(settings: Settings, site: str) -> Enrolment:
     """Make a site of this machine, whose hub is on this machine too. Raises `BadSiteNameError`, and as `provision_hub`
     does."""
+    with provisioning(StatePaths(settings)):
+        return _provision_site(settings, site)
+
+
+def provision_fleet(settings: Settings, sites: Sequence[str]) -> dict[str, Enrolment]:
+    """Make a hub and all of its sites on one machine. Raises as `provision_site` does."""
+    with provisioning(StatePaths(settings)):
+        hub = StatePaths(replace(settings, site=HUB))
+        provision_hub(hub, hub_time(hub)())
+        return {site: _provision_site(settings, site) for site in sites}
+
+
+@contextmanager
+def provisioning(paths: StatePaths) -> Iterator[None]:
+    """Be the only one who provisions below a state directory: two at once would each make the keys that there are to be
+    once. Whoever is second waits, and finds it done. Raises `OSError`."""
+    paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(paths.state / "provision.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _provision_site(settings: Settings, site: str) -> Enrolment:
     hub, own = StatePaths(replace(settings, site=HUB)), StatePaths(replace(settings, site=site))
     now_ms = hub_time(hub)()
     root = provision_hub(hub, now_ms)
@@ -70,13 +95,6 @@ def provision_site(settings: Settings, site: str) -> Enrolment:
         set_aside(own.replicas, held.incarnation if held else 0)
     install_identity(own, enrolment.identity, root)
     return enrolment
-
-
-def provision_fleet(settings: Settings, sites: Sequence[str]) -> dict[str, Enrolment]:
-    """Make a hub and all of its sites on one machine. Raises as `provision_site` does."""
-    hub = StatePaths(replace(settings, site=HUB))
-    provision_hub(hub, hub_time(hub)())
-    return {site: provision_site(settings, site) for site in sites}
 
 
 def enrol_site(

@@ -28,6 +28,7 @@ from tidegate.services.fleet.provision import (
     install_identity,
     newest_root,
     provision_hub,
+    provisioning,
     set_aside,
 )
 from tidegate.services.settings import Settings
@@ -114,9 +115,10 @@ def find_own_keys(own: Settings) -> tuple[TrustedKey, ...]:
 
 def make_bundle(hub: StatePaths, site: str, tenants: Sequence[str]) -> tuple[SiteBundle, Enrolment]:
     """Have the hub know a new machine as this site. Raises as `enrol_site` does."""
-    now_ms = hub_time(hub)()
-    provision_hub(hub, now_ms)
-    enrolment = enrol_site(hub, site, tenants, None, now_ms, lambda _: None)
+    with provisioning(hub):
+        now_ms = hub_time(hub)()
+        provision_hub(hub, now_ms)
+        enrolment = enrol_site(hub, site, tenants, None, now_ms, lambda _: None)
     places = hub_places(hub, now_ms)
     bundle = SiteBundle(
         site=site,
