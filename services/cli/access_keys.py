@@ -93,7 +93,7 @@ def take_up(settings: Settings) -> str:
 
     sites = take_up_applications(settings)
     if sites:
-        return f"the server{'s' * (len(sites) > 1)} of {', '.join(sites)} knows"
+        return f"known to the servers of {', '.join(sites)}"
     if settings.applications_file:
         return (
             f"a `tidegate server run` that follows {settings.applications_file} takes it up within {LOOK_EVERY_S:g} s"

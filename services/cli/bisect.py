@@ -65,7 +65,7 @@ def bisect_command(options: CommandOptions, rid: str | None, question: str, firs
         raise click.UsageError("give the RID of a request, or --question TEXT")
     if question and first is None:
         raise click.UsageError("--question needs --from GENERATION")
-    settings = options.settings()
+    settings = options.site_settings()
     case = new_case(options, question) if rid is None else recorded_case(options, rid)
     with show_progress() as progress:
         report = asyncio.run(run_bisect(settings, case, (first, last), progress))
@@ -75,7 +75,7 @@ def bisect_command(options: CommandOptions, rid: str | None, question: str, firs
 
 def new_case(options: CommandOptions, text: str) -> BisectCase:
     """A question that nobody asked."""
-    settings, now_ms = options.settings(), int(time.time() * 1000)
+    settings, now_ms = options.site_settings(), int(time.time() * 1000)
     tenant = options.tenant or settings.tenants[0]
     asked = Asked(text=text, rid=secrets.token_hex(8), tenant=tenant, site=settings.site, asked_at_ms=now_ms)
     return BisectCase(tenant, RecordedQuestion(asked, is_new=True))
@@ -83,7 +83,7 @@ def new_case(options: CommandOptions, text: str) -> BisectCase:
 
 def recorded_case(options: CommandOptions, rid: str) -> BisectCase:
     """The request RID as the streams of the site have it. Raises `NothingRecordedError`, and as `history` does."""
-    settings = options.settings()
+    settings = options.site_settings()
     stored = query_site(options, lambda client: history(client, rid, options.tenant or "*", settings.site))
     facts: Sequence[Message] = [decode(each.data, *PIPELINE) for each in stored]
     question = RecordedQuestion.of(facts)

@@ -46,7 +46,7 @@ def gaps(options: CommandOptions, since: str, limit: int) -> None:
 
     Questions of one meaning are one line. Personal data in them are named by their kind alone.
     """
-    settings, from_s = options.settings(), read_since(since, time.time())
+    settings, from_s = options.site_settings(), read_since(since, time.time())
     tenant = options.tenant or "*"
 
     async def read(client: Any) -> list[OpenQuestion]:

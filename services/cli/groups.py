@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from tidegate.schemas import TidegateError
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean …?`, or all that there is when nothing is close."""
@@ -51,6 +53,11 @@ class _UnknownChoiceError(click.UsageError):
     def __init__(self, reason: str, hint: str, ctx: click.Context | None = None) -> None:
         super().__init__(reason, ctx)
         self.hint = hint
+
+
+def called_wrongly(error: TidegateError) -> click.UsageError:
+    """The same as a usage error, for what a command was given."""
+    return _UnknownChoiceError(error.reason, error.hint)
 
 
 def check_choice(problem: str, name: str, known: Sequence[str]) -> None:

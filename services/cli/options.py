@@ -17,7 +17,8 @@ import msgspec
 
 from tidegate.brokers.process.config import Loaded, load
 from tidegate.brokers.process.state_directory import check_state
-from tidegate.schemas import replace
+from tidegate.schemas import TidegateError, replace
+from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.endpoints import check_site, check_tenant
 from tidegate.services.settings import Settings
@@ -47,6 +48,12 @@ OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text; errors too."),
 }
+
+
+class NotOfHubError(TidegateError, ValueError):
+    """The command is about a site, and was given the hub."""
+
+    hint = "name a site with --site; `tidegate status` lists them"
 
 
 class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +87,13 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
             return settings
         check_site(settings, self.site)
         return replace(settings, site=self.site)
+
+    def site_settings(self) -> Settings:
+        """Settings of a site, for what the hub does not do. Raises `NotOfHubError`, and as `settings` does."""
+        settings = self.settings()
+        if settings.site == HUB:
+            raise NotOfHubError("the hub is no site: it takes no questions, and needs no lease")
+        return settings
 
 
 def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

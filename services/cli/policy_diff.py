@@ -35,7 +35,7 @@ UNREADABLE = "of another version"
 def run_diff(options: CommandOptions, files: Sequence[Path], *, since_s: float, most: int, only: bool) -> PolicyDiff:
     """What the policies in `files` would have made of the answers since then. Raises `PolicyError` and what reading
     the record raises."""
-    settings, given = options.settings(), load_policies(files)
+    settings, given = options.site_settings(), load_policies(files)
     tenants = (options.tenant,) if options.tenant else settings.tenants
     policies = {each: given if only else replace_policies(read_in_force(settings, each), given) for each in tenants}
     counter = DiffCounter(policies, find_by_rules(settings.prefilter.phone_regions), most)

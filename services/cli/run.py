@@ -21,7 +21,7 @@ from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
-from tidegate.services.cli.groups import check_choice
+from tidegate.services.cli.groups import called_wrongly, check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.terminal import echo, log_readably
 from tidegate.services.fleet.author_keys import has_author_key, open_author_signer
@@ -29,7 +29,7 @@ from tidegate.services.fleet.message_ids import load_message_ids
 from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.waiting import wait_until_in_force
-from tidegate.services.fleet.worker_replicas import check_replicas, name_of_replica, parse_replicas
+from tidegate.services.fleet.worker_replicas import BadReplicasError, name_of_replica, parse_replicas
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
@@ -73,7 +73,7 @@ def up(options: CommandOptions, sites: int, lm: bool, processes: bool, replicas:
     """Start a hub and sites and keep them up until Ctrl-C; the first lines say where they listen."""
     from tidegate.services.cli.demo import run_up
 
-    counts = parse_replicas(replicas)
+    counts = read_replicas(replicas)
     job = make_job(with_documents(options), sites, per_stage=processes or bool(counts), lm=lm)
     return run_until_stopped(run_up(replace(job, replicas=counts)))
 
@@ -109,6 +109,14 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
     return Job(settings=settings, sites=names, per_stage=per_stage, as_json=options.as_json)
 
 
+def read_replicas(text: str) -> dict[str, int]:
+    """As `parse_replicas`; raises a usage error."""
+    try:
+        return parse_replicas(text)
+    except BadReplicasError as error:
+        raise called_wrongly(error) from error
+
+
 @click.command()
 @click.argument("stage")
 @click.option("--site", required=True, help="The site that this worker belongs to, or `hub`.")
@@ -127,7 +135,7 @@ def worker(
     names = (*WORKERS, GATEWAY, SYNC, AUDIT, ALL)
     check_choice("there is no stage", stage, names)
     if replicas is not None:
-        check_replicas(stage, replicas)
+        read_replicas(f"{stage}={replicas}")
     settings = replace(options, site=site).settings()
     if replicas is not None and replicas > 1:
         from tidegate.services.cli.replicas import run_replicas

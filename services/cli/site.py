@@ -66,7 +66,7 @@ def site_add(
 @with_options("site", "as_json")
 def site_attest(options: CommandOptions) -> int:
     """Have the site show what it runs to the hub, and print its lease; exit code 1 and the reason where it has none."""
-    report = asyncio.run(attest_now(options.settings()))
+    report = asyncio.run(attest_now(options.site_settings()))
     print_result(report, describe_lease(report), options.as_json)
     return 1 if report.code else 0
 

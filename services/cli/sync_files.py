@@ -55,7 +55,7 @@ def sync_import(options: CommandOptions, file: Path) -> None:
 
     What the site holds already stays; a file that is older than that changes nothing.
     """
-    settings = options.settings()
+    settings = options.site_settings()
     check_bundle(file)
     with show_progress() as progress:
         progress.start(f"{settings.site}: joining {file.name}", 1)

@@ -197,6 +197,7 @@ class LeaseAuthority:
 def revoke_site(records: SiteRecords, site: str, now_ms: int, reason: str = "") -> SiteRecord:
     """End what this incarnation of a site may read, for ever; the first time and reason stay. Raises
     `UnknownSiteRecordError`, `UnreadableError`, `OSError`."""
+    records.load(site)  # before anything is made for the lock
     with records.changing():
         record = records.load(site)
         if not record.revoked_at_ms:
@@ -207,6 +208,7 @@ def revoke_site(records: SiteRecords, site: str, now_ms: int, reason: str = "") 
 
 def unpin_site(records: SiteRecords, site: str) -> SiteRecord:
     """Take what a site states next for what it has to state from then on. Raises as `revoke_site` does."""
+    records.load(site)  # before anything is made for the lock
     with records.changing():
         record = msgspec.structs.replace(records.load(site), pinned={})
         records.store(record)
