@@ -90,6 +90,10 @@ def _create(seed_file: Path) -> str:
     seed_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)).decode()
     descriptor = os.open(seed_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+    except OSError:  # half a seed would be taken for one
+        seed_file.unlink(missing_ok=True)
+        raise
     return text

@@ -115,7 +115,7 @@ def audit_head(options: CommandOptions, out: Path | None) -> None:
         others = {origin: note.checkpoint.size for origin, note in reader.heads().items() if note != own}
     witnessed = _witnessed(own, settings) if own else 0
     if out is not None and signed is not None:
-        out.write_text(str(signed), "utf-8")
+        replace_file(out, str(signed).encode())
     result = {
         "domain": settings.site,
         "head": str(signed or ""),

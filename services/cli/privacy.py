@@ -7,6 +7,7 @@ printed by `export` alone. Next: services/fleet/erasing.py, personal_export.py; 
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
-from tidegate.sync.trust.files import PRIVATE, replace_file
+from tidegate.sync.trust.files import PRIVATE, replace_file, reserved
 
 ASKER = click.option("--asker", required=True, help="Whose: as the credential names them.")
 OUT = click.option(
@@ -83,17 +84,19 @@ def privacy_erase(options: CommandOptions, asker: str, out: Path | None, vault_o
     settings, tenant = read_site(options)
     from tidegate.services.fleet.erasing import certificate_bytes, erase_asker, erase_from_vault
 
-    if vault_only:
-        certificate = erase_from_vault(settings, tenant, asker)
-    else:
-        certificate = asyncio.run(erase_asker(settings, tenant, asker))
-    written = certificate_bytes(certificate)
-    if out is not None:
-        replace_file(out, written, PRIVATE)
-    messages = sum(certificate.deleted.values())
-    reason = f"{certificate.values} values, {len(certificate.requests)} requests, {messages} messages of one asker"
-    act = AuditedAct(about="privacy", reason=reason, digest=sha256(written).hexdigest(), epoch=certificate.key_epoch)
-    log(options, settings, "erased", act, tenant)
+    with nullcontext() if out is None else reserved(out, mode=PRIVATE) as keep:  # before the key is gone
+        if vault_only:
+            certificate = erase_from_vault(settings, tenant, asker)
+        else:
+            certificate = asyncio.run(erase_asker(settings, tenant, asker))
+        written = certificate_bytes(certificate)
+        messages = sum(certificate.deleted.values())
+        reason = f"{certificate.values} values, {len(certificate.requests)} requests, {messages} messages of one asker"
+        digest = sha256(written).hexdigest()
+        act = AuditedAct(about="privacy", reason=reason, digest=digest, epoch=certificate.key_epoch)
+        log(options, settings, "erased", act, tenant)
+        if keep is not None:
+            keep(written)
     left = "".join(f"\nmessages are left at {domain}" for domain in certificate.left)
     print_result(certificate, f"{reason} erased; certificate {act.digest}{left}", options.as_json)
 

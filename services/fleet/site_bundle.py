@@ -32,7 +32,7 @@ from tidegate.services.fleet.provision import (
     set_aside,
 )
 from tidegate.services.settings import Settings
-from tidegate.sync.trust.files import PRIVATE, replace_file
+from tidegate.sync.trust.files import PRIVATE, replace_file, reserved
 from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
 from tidegate.sync.trust.keys import KeyStore
 
@@ -81,9 +81,9 @@ def write_bundle(settings: Settings, site: str, file: Path) -> tuple[SiteBundle,
     Raises as `enrol_site` does; nothing is enrolled where the file cannot be written.
     """
     hub = StatePaths(replace(settings, site=HUB))
-    replace_file(file, b"", PRIVATE)
-    bundle, enrolment = make_bundle(hub, site, settings.tenants)
-    replace_file(file, msgspec.json.encode(bundle), PRIVATE)
+    with reserved(file, mode=PRIVATE) as put:
+        bundle, enrolment = make_bundle(hub, site, settings.tenants)
+        put(msgspec.json.encode(bundle))
     forget_private_keys(hub, enrolment)
     return bundle, enrolment
 
