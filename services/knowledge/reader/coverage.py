@@ -28,10 +28,14 @@ class StatedTerms(msgspec.Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=_TEXTS)
 def find_stated(text: str, language: str) -> StatedTerms:
-    """What a text states, in the terms of `language`'s index; `Monday to Friday` states Wednesday too."""
+    """What a text states, in the terms of `language`'s index; `Monday to Friday` states Wednesday too, in part, so that
+    a text that names the day goes before it."""
+    stated = state_terms(frozenset(find_terms(text, language)))
     days = find_weekdays(text, language)
-    named = find_terms(" ".join(weekday_names(language)[day] for day in days), language) if days else ()
-    return state_terms(frozenset(find_terms(text, language)).union(named))
+    if not days:
+        return stated
+    spanned = find_terms(" ".join(weekday_names(language)[day] for day in days), language)
+    return StatedTerms(stated.terms, " ".join((stated.joined, *spanned)))
 
 
 def state_terms(terms: frozenset[str]) -> StatedTerms:

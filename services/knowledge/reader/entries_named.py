@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from tidegate.services.knowledge.index.keyword import find_terms
@@ -24,11 +24,35 @@ def select_named(selection: Selection, question: str, language: str, find_group:
     if not selection.units or selection.units[0].unit.kind == "sentence" or not _joins(language).search(question):
         return selection
     group = find_group(selection.units[0])
+    if not _joins_entries(group, question, language):
+        return selection
     named = _find_named(group, question)
     is_of_them = any(each.span == unit.span for each in named for unit in selection.units)
     if not is_of_them or len(named) < _FEWEST_NAMED:
         return selection
     return Selection(units=tuple(map(unnumbered, named)))
+
+
+def _joins_entries(group: Sequence[Candidate], question: str, language: str) -> bool:
+    """Whether somewhere what stands before an `and` or `or` names other entries than what stands behind: of
+    `telephones and keys` one entry may be the label."""
+    labels = [frozenset(find_terms(label_of(each), each.passage.language)) for each in group]
+
+    def nearest(words: Iterable[str]) -> frozenset[int]:
+        """The entries that the first of the words names that names any."""
+        for word in words:
+            terms = frozenset(find_terms(word, group[0].passage.language))
+            found = frozenset(number for number, label in enumerate(labels) if not terms.isdisjoint(label))
+            if found:
+                return found
+        return frozenset()
+
+    for joint in _joins(language).finditer(question):
+        before = nearest(reversed(question[: joint.start()].split()))
+        behind = nearest(question[joint.end() :].split())
+        if before and behind and before != behind:
+            return True
+    return False
 
 
 def _find_named(group: Sequence[Candidate], question: str) -> list[Candidate]:

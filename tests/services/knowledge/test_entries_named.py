@@ -33,6 +33,8 @@ What the workshop charges:
 - Brake pads: 14 euros
 - New chain: 22 euros
 - Spoke: 12 euros
+- Bell or lamp: 5 euros
+- Rust found and removed: 3 euros
 """
 
 
@@ -67,6 +69,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
             "de",
             ["Hemd", "Bettdecke", "Vorhang", "Teppich klein", "Teppich gross"],
         ),
+        ("On a bicycle with a new chain, what does a bell or lamp cost?", "en", ["Bell or lamp"]),
+        ("What does a bell or lamp that was found cost?", "en", ["Bell or lamp"]),
         ("How much are a spoke and a new chain?", "en", ["New chain", "Spoke"]),
     ],
 )
