@@ -42,9 +42,13 @@ def find_blocks(text: str) -> Iterator[Block]:
 
 
 def find_first_heading(text: str) -> str:
-    """The words of the first heading; empty where there is none."""
-    tokens = iter(_MARKDOWN.parse(text))
-    return next((_words(next(tokens)) for token in tokens if token.type == "heading_open"), "")
+    """The words of the first heading, or of a higher one right below it: a page's running head may stand above its
+    title. Empty where there is none."""
+    tokens = _MARKDOWN.parse(text)
+    at = next((number for number, token in enumerate(tokens) if token.type == "heading_open"), -1)
+    while 0 <= at < len(tokens) - 3 and tokens[at + 3].type == "heading_open" and tokens[at + 3].tag < tokens[at].tag:
+        at += 3
+    return _words(tokens[at + 1]) if at >= 0 else ""
 
 
 def split_cells(line: str) -> list[str]:

@@ -222,3 +222,17 @@ def test_the_answer_is_found_and_clean(
     assert not {"==", "--", "**", "~~", "](", "<", "&", "Q:"} & {found.text[n : n + 2] for n in range(len(found.text))}
     assert "<" not in found.text
     assert all(check.passed for check in found.checks if check.name == "grounding")
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("### Harbour clinic\n\n# Before the operation\n\nEat nothing.", "Before the operation"),
+        ("## Harbour clinic\n\nA word first.\n\n# Before the operation", "Harbour clinic"),
+        ("# Harbour clinic\n\n## Before the operation", "Harbour clinic"),
+        ("# Harbour clinic\n\n# Before the operation", "Harbour clinic"),
+        ("Eat nothing.", ""),
+    ],
+)
+def test_a_higher_heading_right_below_the_first_is_the_title(text: str, title: str) -> None:
+    assert find_first_heading(text) == title
