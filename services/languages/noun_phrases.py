@@ -52,6 +52,8 @@ def find_phrases(text: str, patterns: DialoguePatterns, *, capitals_name: bool =
             preposition = word
         elif patterns.function.fullmatch(kind) and not _is_month(text, run, kind):
             close()
+        elif not capitals_name and run and text[run[-1][0]].isupper() and kind[0].islower():
+            close()  # nouns have a capital and end their phrase: "die Praxis offen", "Dosen braucht"
         else:
             run.append(word.span())
     close()

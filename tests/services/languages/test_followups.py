@@ -33,6 +33,8 @@ LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
     ("language", "turns", "standalone"),
     [
         ("en", (*RATE, "And the smallest deposit?"), "What is the smallest deposit of the Tide Saver?"),
+        ("en", ("What does a spare key cost?", "3 euros.", "and a door plate?"), "What does a door plate cost?"),
+        ("de", ("Wann ist die Werkstatt offen?", "Ab 8 Uhr.", "und das Lager?"), "Wann ist das Lager offen?"),
         ("en", (*LIMIT, "Can I change it?"), "Can I change the limit for contactless?"),
         ("en", (*LIMIT, "and abroad?"), "What is the limit for contactless abroad?"),
         ("en", (*LIMIT, "Thanks! And for a child?"), "What is the limit for a child?"),
