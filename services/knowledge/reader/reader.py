@@ -29,6 +29,7 @@ from tidegate.services.knowledge.reader.candidates import (
     find_entries,
     introduces_list,
 )
+from tidegate.services.knowledge.reader.codes_asked import names_another_code
 from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
 from tidegate.services.knowledge.reader.effort import AT_SITE, Effort
 from tidegate.services.knowledge.reader.entries_asked import select_asked
@@ -167,6 +168,8 @@ class Reader:
         evidences.append(measure_evidence(scorer, ranked, selection.units))
         selection = select_asked(selection, ranked, question, language, find_group)
         selection = without_strange_intros(complete_bare(selection, scorer, index), question)
+        if names_another_code(asked, selection.units):
+            return ranked, selection, AnswerEvidence()
         return ranked, selection, max(evidences, key=self._calibration.confidence)
 
     def _rank_part(self, part: str, *, found: Retrieval, may_read: bool) -> RankedPart:

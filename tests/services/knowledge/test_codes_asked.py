@@ -1,0 +1,55 @@
+"""An answer about another thing of the same kind is not said with confidence."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.support.corpus import document
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.reader.calibration import SHIPPED
+from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
+
+FRAMES = """# Picture frames
+
+| Frame | Price | Glass |
+|---|---|---|
+| Oak 20x30 cm | 18 euros | plain |
+| Oak 30x40 cm | 24 euros | plain |
+| Pine 40 × 50 cm | 21 euros | matt |
+
+Hooks K4 to K9 carry ten kilos each. Wire W2 costs 3 euros.
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, HybridIndex]:
+    units = UnitReader.load(Path(".models"))
+    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
+    index.upsert([document("frames", FRAMES, title="Picture frames")])
+    return Reader(units, SHIPPED, today=lambda: date(2026, 11, 29)), index
+
+
+@pytest.mark.parametrize(
+    ("question", "is_answered"),
+    [
+        ("What does an oak frame 20x30 cost?", True),
+        ("What does an oak frame 20 x 30 cm cost?", True),
+        ("What does a pine frame 40x50 cost?", True),
+        ("What does an oak frame 60x80 cost?", False),
+        ("What does a pine frame 60x90 cost?", False),
+        ("What does an oak frame 60 x 80 cost?", False),
+        ("Price of the pine picture frame (order P-7)", True),  # a code of another form
+        ("What does wire W2 cost?", True),
+        ("What does wire W5 cost?", False),
+        ("How much do hooks K6 carry?", True),  # a span holds it
+        ("What does an oak frame 20x30 or 60x80 cost?", True),  # one of them is there
+    ],
+)
+def test_what_has_another_code_is_no_answer(site: tuple[Reader, HybridIndex], question: str, is_answered: bool) -> None:
+    reader, index = site
+    answer = reader.rank_spans(question, "en", index.find(question, 8, "en"), index).answer
+    assert (answer.confidence > 0.3) is is_answered
