@@ -15,6 +15,7 @@ from tidegate.services.answering.verdict_rules import (
     HALF,
     RULES,
     AskedClause,
+    answer_absence,
     covers,
     find_phrase,
     refuses,
@@ -33,15 +34,19 @@ _SENTENCE = re.compile(r"[.;!?](?=\s|$)")
 
 def read_verdict(question: str, source: str, language: str) -> Polarity:
     """What `source` says to the question, both in one of `PROSE_LANGUAGES`; nothing where no rule says."""
-    if language not in PROSE_LANGUAGES or denies(question, language) or not _is_closed(question, language):
+    if language not in PROSE_LANGUAGES or denies(question, language, is_of_statement=True):
+        return ""
+    if not _is_closed(question, language):
         return ""
     clauses = [clause for clause in _SENTENCE.split(source) if clause.strip()]
-    verdict = _by_limits(question, clauses, language)
+    verdict = None if denies(question, language) else _by_limits(question, clauses, language)
     if verdict is not None:
         return verdict
     asked = set(find_terms(question, language))
     clause = max(clauses, key=lambda each: len(shared_terms(asked, find_terms(each, language))), default="")
     read = AskedClause(question, clause, language, load_verdict_words(language))
+    if denies(question, language):
+        return answer_absence(read)
     return next(filter(None, (rule(read) for rule in RULES)), "")
 
 

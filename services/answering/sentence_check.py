@@ -82,8 +82,15 @@ def check_sentence(sentence: str, evidence: Sequence[SourceText], question: str 
     score = model.score(found.row)
     if found.is_lost:
         score = min(score, model.threshold / 2)
-    is_sure = not lead.says or found.is_lead_certain or model.weigh(found.leads) >= LEAD_FROM
+    is_sure = not lead.says or found.is_lead_certain or _stands(lead, found.leads)
     return SentenceCheck(score, "" if score >= model.threshold else found.fault, NO_LEAD if is_sure else lead)
+
+
+def _stands(lead: AnswerLead, leads: dict[str, float]) -> bool:
+    """Whether what is stated and cited bears a lead out; "if" alone, without "only" or a denial, bears out no no."""
+    if lead.says == "no" and leads["lead_condition"] and not (leads["lead_only"] or leads["lead_stated"]):
+        return False
+    return load_entailment().weigh(leads) >= LEAD_FROM
 
 
 def _check_bare_lead(lead: AnswerLead, evidence: Sequence[SourceText], question: str) -> SentenceCheck:

@@ -56,16 +56,44 @@ def refuses(read: AskedClause) -> bool:
     return denies(bare, read.language, is_of_statement=True) or read.says("forbidden") or read.says("closed")
 
 
+def answer_absence(read: AskedClause) -> Polarity:
+    """ "May I without?" is answered no by "with" and by "must", and yes by "without" and by "need not"."""
+    missing = _behind(read.question, "without", read.language)
+    if not missing:
+        return ""
+    if shared_terms(missing, _behind(read.clause, "without", read.language)):
+        return "yes"
+    if not shared_terms(missing, find_terms(read.clause, read.language)):
+        return ""
+    if read.says("unneeded"):
+        return "yes"
+    is_with = shared_terms(missing, _behind(read.clause, "with_", read.language))
+    return "no" if is_with or (read.says("needed") and not refuses(read)) else ""
+
+
+def _behind(text: str, kind: str, language: str) -> tuple[str, ...]:
+    """The two terms behind the first phrase of a kind."""
+    folded = fold(text).replace("’", "'")
+    found = find_phrase(kind, language).search(folded)
+    return find_terms(folded[found.end() :], language)[:2] if found else ()
+
+
+def _beyond(read: AskedClause) -> Polarity:
+    """What is too much of something cannot be."""
+    clause = fold(read.clause)
+    found = find_phrase("beyond", read.language).search(clause)
+    if not found or not clause[found.end() :].strip() or read.asks("too") or _limits_itself(read):
+        return ""
+    return "no" if covers(read, HALF) and not refuses(read) else ""
+
+
 def _need(read: AskedClause) -> Polarity:
     """ "Must I?" is answered no by what is optional or enough, and yes by what must be."""
     if not read.asks("needed") or not _touches(read):
         return ""
     if read.says("unneeded"):
         return "no"
-    without = find_phrase("without", read.language).search(fold(read.clause))
-    if without and shared_terms(
-        _terms(read.question, read.language), find_terms(fold(read.clause)[without.end() :], read.language)[:2]
-    ):
+    if shared_terms(_terms(read.question, read.language), _behind(read.clause, "without", read.language)):
         return "no"
     return "yes" if read.says("needed") and covers(read, HALF) and not _limits_itself(read) else ""
 
@@ -146,7 +174,15 @@ def _limits_itself(read: AskedClause) -> bool:
     return is_conditional or read.says("only") or read.says("except_")
 
 
-RULES: tuple[Callable[[AskedClause], Polarity], ...] = (_exception, _price, _need, _quantity, _only, _permission)
+RULES: tuple[Callable[[AskedClause], Polarity], ...] = (
+    _exception,
+    _beyond,
+    _price,
+    _need,
+    _quantity,
+    _only,
+    _permission,
+)
 
 
 @lru_cache(maxsize=REMEMBERED)

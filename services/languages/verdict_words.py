@@ -27,6 +27,9 @@ class VerdictWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     exceed: Folded
     """Verbs that are denied of what is over a limit: *must not exceed*; it is a limit and no denial."""
     without: Folded
+    with_: Folded = msgspec.field(name="with")
+    beyond: Folded
+    """Of a statement: that something is more than can be, before an adjective: *too steep for wheelchairs*."""
     least_behind: Folded
     above_behind: Folded = ()
     most_behind: Folded

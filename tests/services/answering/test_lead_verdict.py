@@ -25,6 +25,8 @@ HELD = {
     ("written_first", "right", "said"): 0.94,
     ("written_last", "wrong", "refused"): 0.93,
     ("written_last", "right", "said"): 0.93,
+    ("absence_and_excess", "wrong", "refused"): 0.85,
+    ("absence_and_excess", "right", "said"): 0.85,
 }
 MOST_SAID, MOST_REFUSED = 0.02, 0.02
 """Of the wrong ones that are said, and of the right ones that are refused."""
@@ -52,7 +54,7 @@ def outcome_of(case: YesNoCase, says: str) -> str:
     return "refused" if not found.passed else "left out" if found.doubtful.says else "said"
 
 
-@pytest.mark.parametrize("name", ["written_first", "written_last"])
+@pytest.mark.parametrize("name", ["written_first", "written_last", "absence_and_excess"])
 def test_wrong_leads_are_refused_and_right_ones_said(name: str) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     cases = [case for case in load_cases(name) if case.right != "unclear"]
@@ -104,3 +106,18 @@ def test_a_range_over_the_end_of_a_week_holds_what_is_in_it(days: tuple[int, int
 @given(question=st.text(max_size=40), source=st.text(max_size=60), language=st.sampled_from((*PROSE_LANGUAGES, "sv")))
 def test_any_text_is_read(question: str, source: str, language: str) -> None:
     assert read_verdict(question, source, language) in ("yes", "no", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_sure"),
+    [
+        ("No, the fee is returned if the mark goes up.", False),
+        ("No, the fee is returned only if the mark goes up.", True),
+        ("No, the fee is not returned if the mark goes up.", True),
+    ],
+)
+def test_a_condition_alone_bears_out_no_no(answer: str, is_sure: bool) -> None:
+    cited = answer.removeprefix("No, ").capitalize()
+    found = check_sentence(answer, [SourceText(cited, "en")], "Do I get my money back?")
+    assert found.passed
+    assert bool(found.doubtful.says) is not is_sure
