@@ -27,6 +27,8 @@ BARE = ""
 JUST = 1e-3
 """By how much a limit lies within the number that it leaves out."""
 DAY_OF_MONTH, WEEK = 32, 7
+LOOK_BACK = 64
+"""Characters before a value in which the words are looked for that make a limit of it."""
 _TOKEN = re.compile(r"@(\w*):(-?[\d.]+):(-?[\d.]+)@")
 _NUMBER = r"(?<![\w.,:@-])(\d{1,3}(?:[., ]\d{3})+(?!\d)|\d+(?:[.,]\d+)?)(?![\w@])"
 
@@ -71,6 +73,7 @@ def read_limits(text: str, language: str) -> tuple[Limit, ...]:
 
 def mark_values(text: str, language: str) -> str:
     """The text, folded, with `@kind:low:high@` in the place of each value."""
+    text = text.replace("@", " ")  # which marks a value from here on
     folded = fold(_mark_may(text) if language == "en" else text).replace("’", "'")
     folded = re.sub(r"(?<=\d)\s*(?:-|–)\s*(?=(?:year|jahr))", " ", folded)
     for pattern, write in _writers(language):
@@ -249,11 +252,11 @@ def _bounded(marked: str, match: re.Match[str], language: str) -> Limit:
 
 def _side_of(marked: str, match: re.Match[str], language: str) -> str:
     """The longest phrase that stands before the number or behind it decides."""
-    lead = marked[max(0, match.start() - 40) : match.start()]
+    lead = marked[max(0, match.start() - LOOK_BACK) : match.start()]
     found: dict[str, int] = {}
     for side, (before, behind) in _bounds(language).items():
         if hit := behind.match(marked, match.end()):
-            found[side] = len(hit[0]) + 40
+            found[side] = len(hit[0]) + LOOK_BACK
         elif hit := before.search(lead):
             found[side] = max(found.get(side, 0), len(hit[0]) - len(hit["gap"]))
     side = max(found, key=lambda each: found[each], default="")
@@ -268,7 +271,12 @@ def _ends_before(marked: str, match: re.Match[str], language: str) -> bool:
     behind = marked[match.end() : match.end() + 12].split()[:2]
     is_before = any(word in " ".join(behind).split() for phrase in words.below for word in phrase.split()[:1])
     return (
-        is_before and re.search(rf"(?<!\w)(?:{_any_of(words.until_before)})(?!\w)", marked[: match.start()]) is not None
+        is_before
+        and re.search(
+            rf"(?<!\w)(?:{_any_of(words.until_before)})(?!\w)",
+            marked[max(0, match.start() - LOOK_BACK) : match.start()],
+        )
+        is not None
     )
 
 
@@ -281,7 +289,12 @@ def _of_range(match: re.Match[str], language: str) -> list[Limit]:
         return [first, second]
     joined = match["join"].strip().split(" ")[0]
     words = load_verdict_words(language)
-    is_between = re.search(rf"(?<!\w)(?:{_any_of(words.between)})\s$", match.string[: match.start()]) is not None
+    is_between = (
+        re.search(
+            rf"(?<!\w)(?:{_any_of(words.between)})\s$", match.string[max(0, match.start() - LOOK_BACK) : match.start()]
+        )
+        is not None
+    )
     if joined in words.both and not is_between:
         return [first._replace(kind=kind), second._replace(kind=kind)]
     return [Limit(kind, first.low, second.high, match.start(), True)]

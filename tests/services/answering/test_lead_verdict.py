@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.services.answering.lead_verdict import read_verdict
@@ -103,7 +103,15 @@ def test_a_range_over_the_end_of_a_week_holds_what_is_in_it(days: tuple[int, int
     assert Limit("day", first, last).holds(Limit("day", asked, asked)) is (asked in held)
 
 
-@given(question=st.text(max_size=40), source=st.text(max_size=60), language=st.sampled_from((*PROSE_LANGUAGES, "sv")))
+VALUES = st.text("@:.,-–0123456789 day/€%h", max_size=40)
+
+
+@given(
+    question=st.text(max_size=40) | VALUES,
+    source=st.text(max_size=60) | VALUES,
+    language=st.sampled_from((*PROSE_LANGUAGES, "sv")),
+)
+@example(question="@day:1.1:.@?", source="@day:1:1@ 5", language="en")
 def test_any_text_is_read(question: str, source: str, language: str) -> None:
     assert read_verdict(question, source, language) in ("yes", "no", "")
 
