@@ -13,6 +13,7 @@ import numpy as np
 from tidegate.services.languages.compounds import is_part
 from tidegate.services.privacy.dlp.person_context import (
     ASKED,
+    FIELD,
     INTRODUCED,
     JOINT,
     LABELLED,
@@ -36,6 +37,8 @@ KNOWN, BESIDE = 0.5, 0.25
 GAP = re.compile(r"\.?[\"'\u201c\u201d\u201e\u00ab\u00bb)]?\s{1,3}[\"'\u201c\u201d\u201e\u00ab\u00bb(]?|\.")
 """Between the words of a name: white space, the dot of an initial, the marks of a nickname."""
 ADDRESS_GAP = re.compile(r"[\s,./\u2013-]{1,3}")
+NAME_END = re.compile(r"[ \t.]{0,2}(?:[,;\n]|$)")
+"""What stands behind a name in a form."""
 MOST_WORDS = {"NAME": 5, "ADDRESS": 12}
 SHORT_SURNAME = 5
 """Letters of a surname in small letters behind a given name, where nothing else tells it."""
@@ -72,6 +75,8 @@ def _raise_known(text: str, words: Sequence[ScoredWord], masses: list[float], co
     for number in range(1, len(words)):
         if near[number - 1]:
             _raise_beside(text, words, masses, context, number)
+        elif _is_family_first(text, words, number, context):
+            masses[number] = max(masses[number], LEAST)
 
 
 def _raise_beside(
@@ -184,7 +189,10 @@ def _runs(
     for number, word in enumerate(words):
         joins = masses[number] >= JOINED
         if first is not None:
-            is_near = joins and _is_near(text, words[number - 1], word, kind)
+            is_near = joins and (
+                _is_near(text, words[number - 1], word, kind)
+                or (kind == "NAME" and number == first + 1 and _is_family_first(text, words, number, context))
+            )
             inner = range(first, number)
             length = sum(kind != "NAME" or not context.particles[each] for each in inner)
             if not is_near or length >= MOST_WORDS[kind]:
@@ -194,6 +202,18 @@ def _runs(
             first = number
     if first is not None:
         yield first, len(words) - 1
+
+
+def _is_family_first(text: str, words: Sequence[ScoredWord], number: int, context: PersonContext) -> bool:
+    """Whether a given name follows a surname and a comma behind a label, as in `Mieter: Tobler, Urs`: one that is
+    listed, or a word that ends the clause and is no noun."""
+    gap = text[words[number - 1].end : words[number].start]
+    is_labelled = context.introduced[number - 1] in (LABELLED, FIELD) and not words[number - 1].known & GIVEN
+    if gap.rstrip() != "," or not is_labelled or not (context.proper[number - 1] and context.proper[number]):
+        return False
+    pair = context.spelled[number - 1 : number + 1]
+    ends = NAME_END.match(text, words[number].end) is not None
+    return bool(words[number].known & GIVEN) or (ends and not any(is_part(word, "de") for word in pair))
 
 
 def _trimmed(words: Sequence[ScoredWord], first: int, last: int, context: PersonContext) -> tuple[int, int]:
