@@ -1,7 +1,7 @@
 """A wrong yes or no is refused and a right one stands, by kind of question, in six languages.
 
-The cases of `written_first.txt` were half looked at while the rules were made; those of `written_last.txt` were
-written when they stood."""
+The cases of `written_first.txt` were looked at while the rules were made; those of `written_last.txt` were written when
+the rules stood."""
 
 from __future__ import annotations
 
