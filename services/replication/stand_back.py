@@ -52,7 +52,7 @@ class StandBack:
         began, last = self._backlog
         quiet_at = (self._clock() if self._in_hand else last) + QUIET_S
         until = min(quiet_at, max(began, self._went_on) + EACH_S, began + WHOLE_S)
-        return max(0.0, until - self._clock())
+        return min(QUIET_S, max(0.0, until - self._clock()))  # a sum of floats less one of them may be a bit more
 
     def wait(self) -> None:
         """Return when the next batch of documents may be indexed, or at the end. Blocks the thread."""

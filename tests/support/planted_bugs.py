@@ -18,6 +18,7 @@ from tidegate.services.simulation import site_stages
 from tidegate.services.stages import drafter
 from tidegate.services.stages.policy.handler import route_of
 from tidegate.services.stages.prefilter import handler as prefilter_handler
+from tidegate.services.stages.prefilter import personal_redaction
 from tidegate.services.stages.publisher import handler as publisher_handler
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -127,7 +128,7 @@ def shown_before_judged(patch: pytest.MonkeyPatch) -> None:
 
 
 def personal_data_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(prefilter_handler, "redact", lambda text, *_: (text, ()))
+    patch.setattr(personal_redaction, "redact", lambda text, *_: (text, ()))
 
 
 def refused_without_words(patch: pytest.MonkeyPatch) -> None:
