@@ -65,7 +65,8 @@ def _close_key(path: Path) -> bool:
         raise KeyFileError(f"{path} is no file and no directory")
     if found.st_uid not in (0, os.geteuid()):
         raise KeyFileError(f"{path} is of another user, {found.st_uid}")
-    return _close(path, OTHERS | stat.S_IRWXG)
+    was_open = _close(path, OTHERS | stat.S_IRWXG)
+    return was_open and found.st_size > 0  # a lock, of which nobody can have read anything
 
 
 def _close(path: Path, bits: int) -> bool:

@@ -6,6 +6,7 @@ Next: keyring.py, which judges signatures by the register; repository.py, whose 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,7 +190,7 @@ class KeyStore:
     def _changing(self) -> Iterator[dict[str, TrustedKey]]:
         """The register as a table to change; written whole at the end, by one process at a time."""
         _make_private(self._directory)
-        with open(self._directory / ".lock", "ab") as lock:
+        with open(os.open(self._directory / ".lock", os.O_WRONLY | os.O_CREAT, PRIVATE), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = {} if self.is_empty else {key.key_id: key for key in self.register().keys}
             before = dict(keys)

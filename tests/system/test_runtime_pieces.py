@@ -69,7 +69,7 @@ async def test_no_piece_is_yielded_that_the_policy_of_the_site_has_not_passed(si
 async def test_an_answer_that_is_blocked_after_its_first_sentence_is_stopped_and_whoever_has_it_is_told(
     site: Settings, tmp_path: Path
 ) -> None:
-    first = "It was founded in 1999."
+    first = "It was founded in 1999. It has three members."
 
     def answer_to(_: Question) -> tuple[Answer, int]:
         return vouched(f"{first} The fund has guaranteed returns.", first), len(first)
@@ -87,6 +87,6 @@ async def test_an_answer_that_is_blocked_after_its_first_sentence_is_stopped_and
 
         with pytest.raises(AnswerWithdrawnError) as stopped:
             await receive()
-        assert "".join(pieces) == "It was founded in "  # what may become part of a value is held back
+        assert "".join(pieces).strip() == first  # a sentence without a number at its end is shown when it is whole
         assert "policy_block" in stopped.value.reason
         assert "may not give an answer" in stopped.value.hint
