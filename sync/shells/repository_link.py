@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.objects import (
@@ -56,7 +57,7 @@ class RepositoryUploader:
         self._tenants = tuple(tenants)
         self._there: set[ObjectLocation] | None = None
         self._signed: dict[ObjectLocation, bytes] = {}
-        self._putting: dict[ObjectLocation, asyncio.Task[None]] = {}
+        self._putting = WeakValueDictionary[ObjectLocation, asyncio.Lock]()  # as long as somebody holds or awaits one
         self._uploading = asyncio.Lock()
 
     async def upload(self, paths: Collection[str] = ()) -> int:
@@ -138,15 +139,15 @@ class RepositoryUploader:
         return 1
 
     async def _put(self, location: ObjectLocation, file: Path) -> None:
-        """Put a file under a name that is its digest's; two that want the same wait for one."""
-        if location not in self._putting:
-            self._putting[location] = asyncio.create_task(self._store(location, file))
-            self._putting[location].add_done_callback(lambda _: self._putting.pop(location, None))
-        await asyncio.shield(self._putting[location])
+        """Put a file under a name that is its digest's; of two that want the same, the second waits and finds it there.
 
-    async def _store(self, location: ObjectLocation, file: Path) -> None:
-        await self._stores[location.bucket].put(location.name, file)
-        (await self._known()).add(location)
+        No task of its own does it: one that several wait for goes on when all of them are ended.
+        """
+        putting = self._putting.setdefault(location, asyncio.Lock())
+        async with putting:
+            if location not in await self._known():
+                await self._stores[location.bucket].put(location.name, file)
+                (await self._known()).add(location)
 
     async def _known(self) -> set[ObjectLocation]:
         """What is in the stores; looked up once, as nobody else puts anything there."""

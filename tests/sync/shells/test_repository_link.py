@@ -7,6 +7,7 @@ import contextlib
 import os
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import LogPosition, SnapshotManifest
 from tidegate.schemas.sync import SnapshotChunk
 from tidegate.sync.shells.repository_link import RepositoryUploader
+from tidegate.sync.shells.repository_objects import locate_chunks
 from tidegate.sync.shells.snapshot_link import RepositorySnapshots, TargetSnapshots
 from tidegate.sync.trust.faults import (
     BlobMissingError,
@@ -218,3 +220,33 @@ async def test_a_writer_takes_only_what_is_its_own(tmp_path: Path) -> None:
             await RepositorySnapshots(hub.repository, TENANT).put(COLLECTION, manifest.chunks[0].digest, b"two")
         with pytest.raises(MixedUpTargetError):
             await RepositorySnapshots(hub.repository, "other").publish(manifest)
+
+
+async def test_of_two_that_put_the_same_one_does_and_who_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
+    async with linked_hub(tmp_path) as hub:
+        data = os.urandom(200_000)
+        file = hub.directory / "chunk"
+        file.write_bytes(data)
+        stored = await asyncio.to_thread(lambda: hub.repository.repository.store(file.open("rb")))
+        puts = 0
+        begun = asyncio.Event()
+        uploader = hub.repository._uploader
+        store = uploader._stores[locate_chunks(SNAPSHOT, stored.chunks).popitem()[1].bucket]
+        put = store.put
+
+        async def counted(name: str, given: Any) -> Any:
+            nonlocal puts
+            puts += 1
+            begun.set()
+            return await put(name, given)
+
+        store.put = counted  # type: ignore[method-assign, assignment]
+        before = asyncio.all_tasks()
+        ended = asyncio.create_task(uploader.put_chunks(SNAPSHOT, stored.chunks))
+        await begun.wait()
+        ended.cancel()
+        await asyncio.wait([ended])
+        assert asyncio.all_tasks() == before
+        puts = 0
+        await asyncio.gather(*(uploader.put_chunks(SNAPSHOT, stored.chunks) for _ in range(2)))
+        assert puts == len(stored.chunks)
