@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
-from pathlib import Path
-
 import pytest
 
 from tests.support.corpus import document
+from tests.support.read_documents import read_documents
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.codes_asked import names_another_code
 from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 FRAMES = """# Picture frames
 
@@ -28,10 +24,7 @@ Hooks K4 to K9 carry ten kilos each. Wire W2 costs 3 euros.
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, HybridIndex]:
-    units = UnitReader.load(Path(".models"))
-    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
-    index.upsert([document("frames", FRAMES, title="Picture frames")])
-    return Reader(units, SHIPPED, today=lambda: date(2026, 11, 29)), index
+    return read_documents(tmp_path_factory.mktemp("index"), document("frames", FRAMES, title="Picture frames"))
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date
-from pathlib import Path
-
 import pytest
 
 from tests.support.corpus import document
-from tidegate.schemas import Answer
-from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tests.support.read_documents import AskDocuments, ask_documents
 from tidegate.services.knowledge.reader.yes_no import find_polarity
 
-Ask = Callable[..., Answer]
 FERRY = """# The ferry desk
 
 The ferry desk is open from Tuesday to Saturday between 9 am and 6 pm. It is closed on Sunday and Monday.
@@ -53,20 +44,13 @@ Zeiten des Wochenmarkts:
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    units = UnitReader.load(Path(".models"))
-    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
-    index.upsert([
+def ask(tmp_path_factory: pytest.TempPathFactory) -> AskDocuments:
+    return ask_documents(
+        tmp_path_factory.mktemp("index"),
         document("ferry", FERRY, title="The ferry desk"),
         document("pool", POOL, title="The pool"),
         document("markt", MARKT, title="Wochenmarkt", language="de"),
-    ])  # fmt: skip
-    reader = Reader(units, SHIPPED, today=lambda: date(2026, 11, 29))
-
-    def answer(question: str, language: str) -> Answer:
-        return reader.rank_spans(question, language, index.find(question, 8, language), index).answer
-
-    return answer
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +73,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
         ),
     ],
 )
-def test_the_answer_is_that_of_the_day(ask: Ask, question: str, language: str, text: str) -> None:
+def test_the_answer_is_that_of_the_day(ask: AskDocuments, question: str, language: str, text: str) -> None:
     assert ask(question, language).text == text
 
 
@@ -100,17 +84,19 @@ def test_the_answer_is_that_of_the_day(ask: Ask, question: str, language: str, t
         ("Quelle poubelle le jeudi ?", "fr", "allemand : gelb – Inhalt: Dosen und Folien; Tag: Donnerstag"),
     ],
 )
-def test_a_question_in_another_language_gets_that_day_too(ask: Ask, question: str, language: str, text: str) -> None:
+def test_a_question_in_another_language_gets_that_day_too(
+    ask: AskDocuments, question: str, language: str, text: str
+) -> None:
     assert ask(question, language).text.partition(" en ")[2] == text
 
 
-def test_a_sentence_on_other_days_is_followed_by_that_of_the_day(ask: Ask) -> None:
+def test_a_sentence_on_other_days_is_followed_by_that_of_the_day(ask: AskDocuments) -> None:
     text = ask("When does the pool in the old mill open on Saturday?", "en").text
     assert " ".join(text.split()).endswith(" at 6 am. It also opens on Saturday, at 9 am.")
     assert "Saturday" not in ask("When does the pool in the old mill open on Tuesday?", "en").text
 
 
-def test_what_another_part_of_the_question_gets_stays(ask: Ask) -> None:
+def test_what_another_part_of_the_question_gets_stays(ask: AskDocuments) -> None:
     text = ask("When is the bicycle garage open on Friday, and how much do towels cost at the pool?", "en").text
     assert "Friday – Open: 7 am to 11 pm" in text
     assert "Towels cost 2." in text

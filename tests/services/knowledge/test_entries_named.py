@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 
 import pytest
 
 from tests.support.corpus import document
-from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tests.support.read_documents import ask_documents
 
 Ask = Callable[..., str]
 LAUNDRY = """# Waschsalon
@@ -40,18 +35,12 @@ What the workshop charges:
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    units = UnitReader.load(Path(".models"))
-    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
-    index.upsert([
+    answer = ask_documents(
+        tmp_path_factory.mktemp("index"),
         document("salon", LAUNDRY, title="Waschsalon", language="de"),
         document("workshop", WORKSHOP, title="Bicycle workshop"),
-    ])  # fmt: skip
-    reader = Reader(units, SHIPPED, today=lambda: date(2026, 11, 29))
-
-    def answer(question: str, language: str) -> str:
-        return reader.rank_spans(question, language, index.find(question, 8, language), index).answer.text
-
-    return answer
+    )
+    return lambda question, language: answer(question, language).text
 
 
 @pytest.mark.parametrize(

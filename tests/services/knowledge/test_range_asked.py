@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 
 import pytest
 
 from tests.support.corpus import document
-from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tests.support.read_documents import ask_documents
 
 Ask = Callable[..., str]
 ZOO = """# Tickets for the zoo
@@ -44,18 +39,12 @@ Tarife der Lagerbox:
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    units = UnitReader.load(Path(".models"))
-    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
-    index.upsert([
+    answer = ask_documents(
+        tmp_path_factory.mktemp("index"),
         document("zoo", ZOO, title="Tickets for the zoo"),
         document("lager", LAGER, title="Lagerbox", language="de"),
-    ])  # fmt: skip
-    reader = Reader(units, SHIPPED, today=lambda: date(2026, 11, 29))
-
-    def answer(question: str, language: str) -> str:
-        return reader.rank_spans(question, language, index.find(question, 8, language), index).answer.text
-
-    return answer
+    )
+    return lambda question, language: answer(question, language).text
 
 
 @pytest.mark.parametrize(
