@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.branch_intents import INTENTS
-from tests.support.paths import MODELS
-from tidegate.schemas import Asked, Replied, Screened, Turn, Withheld, digest_of, encode
-from tidegate.schemas.pack import Pack
+from tests.support.screened_turns import asked, screening, with_intents
+from tidegate.schemas import Asked, Replied, Screened, Withheld, digest_of, encode
 from tidegate.schemas.refusal_texts import refusal_text
 from tidegate.schemas.vault_token import tokens_in
-from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.vault import open_vault
-from tidegate.services.knowledge import intent_classifier as intent
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.languages.followups import resolve_followup
-from tidegate.services.privacy.sealing import seal_request
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.conversation import resolve_screened, text_for_language
@@ -28,31 +19,16 @@ from tidegate.services.stages.threads import in_thread
 
 pytestmark = pytest.mark.anyio
 
-PACK = Pack(
-    name="p", version="1", path="", documents=(), intents=INTENTS, questions=(), calibration=(), policy_files=()
-)
-
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = Settings(state_dir=str(tmp_path_factory.mktemp("site")), models_dir=str(MODELS))
-    intent.prepare_intents(PACK, Embedder.load(Path(MODELS)), StatePaths(settings).intent_head)
-    return settings
+    return with_intents(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
 async def screen(prepared: Settings) -> AsyncIterator[Any]:
-    bus: Any = None
-    with closing(open_vault(prepared)) as vault:
-        async with prefilter.open(prepared, bus) as handler:
-            yield lambda asked: handler(seal_request(vault, asked))
-
-
-def asked(*turns: str, **fields: Any) -> Asked:
-    sides: tuple[Any, Any] = ("user", "assistant")
-    history = tuple(Turn(sides[at % 2], text) for at, text in enumerate(turns[:-1]))
-    whose: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 5, "deadline_at_ms": 4005}
-    return Asked(text=turns[-1], history=history, **(whose | fields))
+    async with screening(prepared) as screened:
+        yield screened
 
 
 async def test_a_follow_up_goes_on_as_the_question_that_it_stands_for(screen: Any) -> None:

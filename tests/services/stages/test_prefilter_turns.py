@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.services.privacy.personal_samples import DETECTOR
-from tests.support.branch_intents import INTENTS
-from tests.support.paths import MODELS
-from tidegate.schemas import Asked, Screened, Turn
-from tidegate.schemas.pack import Pack
-from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.vault import open_vault
-from tidegate.services.knowledge import intent_classifier as intent
-from tidegate.services.knowledge.embedding import Embedder
+from tests.support.screened_turns import asked, screening, with_intents
+from tidegate.schemas import Screened
 from tidegate.services.privacy.dlp.finding import Finding
-from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.settings import Settings
-from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.turns import PersonalPiece, find_across, joined, outside_tokens
 
 pytestmark = pytest.mark.anyio
 
-PACK = Pack(
-    name="p", version="1", path="", documents=(), intents=INTENTS, questions=(), calibration=(), policy_files=()
-)
 NUMBERS = ("4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "+44 20 7946 0958")
 asides = st.sampled_from(["", "thanks", "Is it blocked?", "My card is", "hm, wait"])
 
@@ -42,19 +28,8 @@ async def find_by_rules(text: str) -> list[Finding]:
 
 @pytest.fixture(scope="module")
 async def screen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    prepared = Settings(state_dir=str(tmp_path_factory.mktemp("site")), models_dir=str(MODELS))
-    intent.prepare_intents(PACK, Embedder.load(Path(MODELS)), StatePaths(prepared).intent_head)
-    bus: Any = None
-    with closing(open_vault(prepared)) as vault:
-        async with prefilter.open(prepared, bus) as handler:
-            yield lambda asked: handler(seal_request(vault, asked))
-
-
-def asked(*turns: str, **fields: Any) -> Asked:
-    sides: tuple[Any, Any] = ("user", "assistant")
-    history = tuple(Turn(sides[at % 2], text) for at, text in enumerate(turns[:-1]))
-    whose: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 5, "deadline_at_ms": 4005}
-    return Asked(text=turns[-1], history=history, **(whose | fields))
+    async with screening(with_intents(tmp_path_factory.mktemp("site"))) as screened:
+        yield screened
 
 
 @given(number=st.sampled_from(NUMBERS), cut=st.integers(1, 18), before=asides, after=asides)
